@@ -1,0 +1,1 @@
+"""The rules of a refresh, pure: no Airflow, no clients, no disk."""

@@ -1,0 +1,157 @@
+"""Whether a Deployment has arrived at a release: one verdict from one look at the cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+# Waiting reasons that do not pass by themselves (kubelet: pkg/kubelet/container, pkg/kubelet/images).
+_HOPELESS_WAITS = frozenset(
+    {
+        "CrashLoopBackOff",
+        "ImagePullBackOff",
+        "ErrImagePull",
+        "ErrImageNeverPull",
+        "InvalidImageName",
+        "CreateContainerConfigError",
+        "CreateContainerError",
+        "RunContainerError",
+    },
+)
+
+
+class Outcome(StrEnum):
+    """Where a rollout stands."""
+
+    PROGRESSING = "progressing"
+    DONE = "done"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """An outcome and the words for it.
+
+    Attributes:
+        reason: the cluster's own word for a failure (``CrashLoopBackOff``), empty otherwise.
+        detail: for a person; on failure it names the pod and repeats its message.
+    """
+
+    outcome: Outcome
+    reason: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PodView:
+    """What of a pod of the new release tells how the rollout goes.
+
+    Attributes:
+        waits: (waiting reason, message) of its containers, init containers included.
+        restarts: most restarts of any of its containers.
+        last_exit: what the last ended container said: exit code, reason and message, for a person.
+        unschedulable: the scheduler's message, empty when scheduled.
+        created: when the pod was made; time zone aware.
+        warnings: (reason, message) of its warning events.
+    """
+
+    name: str
+    waits: tuple[tuple[str, str], ...] = ()
+    restarts: int = 0
+    last_exit: str = ""
+    unschedulable: str = ""
+    created: datetime
+    warnings: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeploymentView:
+    """What of a Deployment tells how the rollout goes.
+
+    Attributes:
+        release: what the pod template's annotation names, None when it names nothing.
+        progress_failure: message of a ``Progressing=False`` condition, empty when it progresses.
+    """
+
+    name: str
+    release: str | None
+    generation: int
+    observed_generation: int
+    replicas: int
+    updated: int
+    ready: int
+    available: int
+    total: int
+    progress_failure: str = ""
+
+
+def judge(
+    deployment: DeploymentView,
+    pods: Sequence[PodView],
+    *,
+    release: str | None,
+    now: datetime,
+    patience: timedelta,
+) -> Verdict:
+    """Say whether the Deployment serves ``release`` with every replica.
+
+    Args:
+        deployment: the Deployment now.
+        pods: pods of the new release only; an old pod's trouble is not the new release's.
+        release: the release id that it is to serve; None after a roll back to nothing.
+        now: time of the look.
+        patience: how long a pod may be unschedulable, or unable to mount its volume, before that counts as a
+            failure; an autoscaler or an attach takes minutes.
+    """
+    if deployment.release != release:
+        return Verdict(
+            outcome=Outcome.FAILED,
+            reason="Superseded",
+            detail=f"Deployment {deployment.name} names release {deployment.release}, not {release}: someone "
+            "else changed it.",
+        )
+    if deployment.observed_generation < deployment.generation:
+        return Verdict(outcome=Outcome.PROGRESSING, detail="the controller has not seen the change yet")
+    if _arrived(deployment):
+        return Verdict(outcome=Outcome.DONE, detail=f"{deployment.replicas} of {deployment.replicas} serve")
+    failure = _first_failure(pods, now=now, patience=patience)
+    if failure is not None:
+        return failure
+    if deployment.progress_failure:
+        return Verdict(
+            outcome=Outcome.FAILED, reason="ProgressDeadlineExceeded", detail=deployment.progress_failure
+        )
+    return Verdict(
+        outcome=Outcome.PROGRESSING,
+        detail=f"{deployment.updated} of {deployment.replicas} updated, {deployment.available} available, "
+        f"{deployment.total} in all",
+    )
+
+
+def _arrived(deployment: DeploymentView) -> bool:
+    # kubectl's own rule for `rollout status`, read as equality of all four counts.
+    counts = {deployment.updated, deployment.ready, deployment.available, deployment.total}
+    return counts == {deployment.replicas}
+
+
+def _first_failure(pods: Iterable[PodView], *, now: datetime, patience: timedelta) -> Verdict | None:
+    for pod in pods:
+        for reason, message in pod.waits:
+            # A first crash may be a race with a neighbour; the second in a row is the release's own.
+            if reason in _HOPELESS_WAITS and not (reason == "CrashLoopBackOff" and pod.restarts < 1):
+                said = " ".join(part for part in (message, pod.last_exit) if part)
+                return Verdict(outcome=Outcome.FAILED, reason=reason, detail=f"Pod {pod.name}: {said}")
+        if now - pod.created < patience:
+            continue
+        if pod.unschedulable:
+            return Verdict(
+                outcome=Outcome.FAILED,
+                reason="Unschedulable",
+                detail=f"Pod {pod.name} found no node for {patience}: {pod.unschedulable}",
+            )
+        for reason, message in pod.warnings:
+            if reason in {"FailedMount", "FailedAttachVolume"} and not pod.restarts:
+                return Verdict(outcome=Outcome.FAILED, reason=reason, detail=f"Pod {pod.name}: {message}")
+    return None
