@@ -269,9 +269,7 @@ def dump_result(result: AnyResult) -> bytes:
     message = result.model_dump_json().encode()
     while len(message) > TERMINATION_LIMIT:
         if not isinstance(result, Failure) or len(result.message) <= 1:
-            raise ValueError(
-                f"a {result.command} result of {len(message)} bytes does not fit {TERMINATION_LIMIT}"
-            )
+            raise ValueError(f"a {result.command} result of {len(message)} bytes does not fit {TERMINATION_LIMIT}")
         result = result.model_copy(update={"message": result.message[: len(result.message) // 2] + "…"})
         message = result.model_dump_json().encode()
     return message

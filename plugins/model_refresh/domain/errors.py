@@ -55,8 +55,7 @@ _MENDS: dict[Reason, str] = {
     "the share manager or the pod's node, then run again.",
     Reason.PERMISSION_DENIED: "Grant the loader's account read access to the bucket, and its user write access "
     "to the model's folder on the volume.",
-    Reason.UNSAFE_FILE: "Publish the release without this file, or allow it by its exact crc32c in the model's "
-    "file.",
+    Reason.UNSAFE_FILE: "Publish the release without this file, or allow it by its exact crc32c in the model's file.",
     Reason.BAD_FORMAT: "The file is not what its name says: publish the release again from a good export.",
     Reason.SOURCE_MISSING: "The release is not in the bucket (any more): publish it again.",
     Reason.LOCKED: "Another run is writing this release. Wait for it, or end it; a lock without a heartbeat is "

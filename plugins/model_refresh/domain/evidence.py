@@ -87,27 +87,30 @@ class Evidence(Document):
     def markdown(self) -> str:
         """The card's text."""
         diff = self.diff
+        rows = {
+            "Release": f"`{self.source}`",
+            "Digest": f"`{self.digest}`",
+            "Size": f"{self.files} files, {human_bytes(self.size)}",
+            "Against the serving release": f"{diff.added} added, {diff.changed} changed, {diff.removed} removed, "
+            f"{diff.unchanged} unchanged; {human_bytes(diff.changed_bytes)} new",
+            "Copied": f"{human_bytes(self.copied_bytes)} in {self.copy_seconds:.0f} s"
+            f"{_speed(self.copied_bytes, self.copy_seconds)}; {human_bytes(self.reused_bytes)} linked",
+            "Read back from the volume": f"{human_bytes(self.size)} in {self.verify_seconds:.0f} s"
+            f"{_speed(self.size, self.verify_seconds)}",
+            **{check.name: check.outcome for check in self.checks},
+            "Space free": f"{human_bytes(self.space.free_before)} before, {human_bytes(self.space.free_after)} now, "
+            f"of {human_bytes(self.space.total)}",
+            "Rollout": f"{self.forecast.replicas} replicas, {self.forecast.strategy}",
+            "Downtime": self.forecast.downtime,
+            "A replica reads it in": f"about {_human_time(self.forecast.load)}",
+            "Rolls back to": f"`{self.serving}`" if self.serving else "nothing: this is the first release",
+        }
         lines = [
             f"**{self.serving or 'nothing'} → {self.release_id}** on Deployment `{self.deployment}`",
             "",
             "| | |",
             "|---|---|",
-            f"| Release | `{self.source}` |",
-            f"| Digest | `{self.digest}` |",
-            f"| Size | {self.files} files, {human_bytes(self.size)} |",
-            f"| Against the serving release | {diff.added} added, {diff.changed} changed, {diff.removed} removed, "
-            f"{diff.unchanged} unchanged; {human_bytes(diff.changed_bytes)} new |",
-            f"| Copied | {human_bytes(self.copied_bytes)} in {self.copy_seconds:.0f} s"
-            f"{_speed(self.copied_bytes, self.copy_seconds)}; {human_bytes(self.reused_bytes)} linked |",
-            f"| Read back from the volume | {human_bytes(self.size)} in {self.verify_seconds:.0f} s"
-            f"{_speed(self.size, self.verify_seconds)} |",
-            *(f"| {check.name} | {check.outcome} |" for check in self.checks),
-            f"| Space free | {human_bytes(self.space.free_before)} before, "
-            f"{human_bytes(self.space.free_after)} now, of {human_bytes(self.space.total)} |",
-            f"| Rollout | {self.forecast.replicas} replicas, {self.forecast.strategy} |",
-            f"| Downtime | {self.forecast.downtime} |",
-            f"| A replica reads it in | about {_human_time(self.forecast.load)} |",
-            f"| Rolls back to | {f'`{self.serving}`' if self.serving else 'nothing: this is the first release'} |",
+            *(f"| {name} | {value} |" for name, value in rows.items()),
         ]
         return "\n".join(lines)
 

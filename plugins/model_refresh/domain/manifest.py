@@ -134,19 +134,18 @@ def _fold(path: str) -> str:
 
 
 def _problem(path: str) -> str | None:
-    if path.startswith("/"):
-        return "is absolute"
     parts = path.split("/")
-    if any(part in {"", ".", ".."} for part in parts):
-        return "has an empty, '.' or '..' part, and could leave its folder"
-    if not path.isprintable() or "\\" in path:
-        return "has a control character, an unprintable one or a backslash"
-    if _WILDCARDS & set(path):
-        return "has one of * ? [ ] #, which the copy engines take for patterns"
-    if len(path.encode()) > _MAX_PATH_BYTES or any(len(part.encode()) > _MAX_SEGMENT_BYTES for part in parts):
-        return f"is longer than {_MAX_PATH_BYTES} bytes, or a part of it than {_MAX_SEGMENT_BYTES}"
-    if _fold(path) == RECEIPT_NAME:
-        return "is the name of the loader's own receipt"
-    if path.endswith(_ENGINE_TEMPORARY):
-        return f"ends in {_ENGINE_TEMPORARY}, which the copy engines use for unfinished files"
-    return None
+    encoded = [len(part.encode(errors="surrogatepass")) for part in (path, *parts)]
+    problems = (
+        (path.startswith("/"), "is absolute"),
+        (any(part in {"", ".", ".."} for part in parts), "has an empty, '.' or '..' part and could leave its folder"),
+        (not path.isprintable() or "\\" in path, "has a control character, an unprintable one or a backslash"),
+        (not _WILDCARDS.isdisjoint(path), "has one of * ? [ ] #, which the copy engines take for patterns"),
+        (
+            encoded[0] > _MAX_PATH_BYTES or max(encoded[1:]) > _MAX_SEGMENT_BYTES,
+            f"is longer than {_MAX_PATH_BYTES} bytes, or a part of it than {_MAX_SEGMENT_BYTES}",
+        ),
+        (_fold(path) == RECEIPT_NAME, "is the name of the loader's own receipt"),
+        (path.endswith(_ENGINE_TEMPORARY), f"ends in {_ENGINE_TEMPORARY}, the engines' name for unfinished files"),
+    )
+    return next((problem for applies, problem in problems if applies), None)

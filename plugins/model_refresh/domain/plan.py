@@ -64,9 +64,7 @@ class CopyPlan(Document):
         return sum(reuse.file.size for reuse in self.reuse)
 
 
-def make_plan(
-    manifest: Manifest, *, model: str, run_id: str, on_volume: Iterable[Receipt], pods: int
-) -> CopyPlan:
+def make_plan(manifest: Manifest, *, model: str, run_id: str, on_volume: Iterable[Receipt], pods: int) -> CopyPlan:
     """Plan the copy of a release.
 
     Args:

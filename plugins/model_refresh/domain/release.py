@@ -140,9 +140,7 @@ def is_settled(sighting: Sighting | None, release: Release, *, now: datetime, se
     return sighting is not None and sighting.digest == release.manifest.digest and now - sighting.at >= settle
 
 
-def choose_release(
-    releases: Iterable[Release], *, serving: str | None, decided: Collection[str]
-) -> Release | None:
+def choose_release(releases: Iterable[Release], *, serving: str | None, decided: Collection[str]) -> Release | None:
     """The newest release that is neither promoted nor turned down, or None.
 
     Only what is newer than the serving release is offered: going back is a person's decision.

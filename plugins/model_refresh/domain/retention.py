@@ -31,8 +31,6 @@ def expendable(releases: Iterable[Published], *, keep: int, held: Collection[str
     """
     if keep < 1:
         raise ValueError(f"keep={keep}: at least the newest release stays")
-    newest_first = sorted(
-        releases, key=lambda release: (release.published_at, release.release_id), reverse=True
-    )
+    newest_first = sorted(releases, key=lambda release: (release.published_at, release.release_id), reverse=True)
     spare = [release.release_id for release in newest_first[keep:] if release.release_id not in held]
     return spare[::-1]

@@ -120,9 +120,7 @@ def judge(
     if failure is not None:
         return failure
     if deployment.progress_failure:
-        return Verdict(
-            outcome=Outcome.FAILED, reason="ProgressDeadlineExceeded", detail=deployment.progress_failure
-        )
+        return Verdict(outcome=Outcome.FAILED, reason="ProgressDeadlineExceeded", detail=deployment.progress_failure)
     return Verdict(
         outcome=Outcome.PROGRESSING,
         detail=f"{deployment.updated} of {deployment.replicas} updated, {deployment.available} available, "

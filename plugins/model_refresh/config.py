@@ -1,0 +1,187 @@
+"""What the author of a model writes: one frozen type for the YAML, its JSON schema, and the DAG's defaults."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    StringConstraints,
+    WithJsonSchema,
+    model_validator,
+)
+
+from model_refresh.contract import EngineName
+from model_refresh.domain.document import Document
+from model_refresh.domain.manifest import Crc32c
+from model_refresh.domain.release import Source
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_DURATION = re.compile(r"(\d+)([smhd])")
+
+
+def _read_duration(value: object) -> object:
+    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
+    if match:
+        return timedelta(**{_UNITS[match[2]]: int(match[1])})
+    if isinstance(value, timedelta):
+        return value
+    raise ValueError("a duration is a whole number and a unit, such as 30s, 10m, 2h or 3d")
+
+
+def _write_duration(span: timedelta) -> str:
+    return f"{round(span.total_seconds())}s"
+
+
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(_read_duration),
+    PlainSerializer(_write_duration),
+    WithJsonSchema({"type": "string", "pattern": f"^{_DURATION.pattern}$", "examples": ["30s", "10m", "2h", "3d"]}),
+]
+
+
+def _check_source(value: str) -> str:
+    Source.parse(value)
+    return value
+
+
+# Kubernetes' own rule for names (RFC 1123); a model's name stands in pod names, so it is kept short of their 63.
+DnsLabel = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
+ModelName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=40)]
+Quantity = Annotated[str, StringConstraints(pattern=r"^\d+(\.\d+)?(m|[kMGT]i?)?$")]
+
+
+class Detection(Document):
+    """How a complete release is noticed."""
+
+    marker: Annotated[
+        str | None,
+        Field(description="Object that the publisher writes last in a release's folder; null for the settle rule."),
+    ] = "_SUCCESS"
+    settle: Annotated[
+        Duration, Field(description="Without a marker: two equal listings this far apart make a release complete.")
+    ] = timedelta(minutes=10)
+    poll: Annotated[Duration, Field(description="Pause between two listings of the bucket.")] = timedelta(seconds=30)
+    wait: Annotated[
+        Duration, Field(description="How long a run looks for a new release before it ends as skipped.")
+    ] = timedelta(minutes=5)
+
+
+class Resources(Document):
+    """What one copy or verify pod may use; requests equal limits for memory, so that it is not evicted."""
+
+    cpu: Annotated[Quantity, Field(description="CPU request; there is no CPU limit.")] = "1"
+    memory: Annotated[
+        Quantity,
+        Field(description="Memory request and limit. The page cache of writes to NFS counts, so not below 1Gi."),
+    ] = "4Gi"
+
+
+class Toleration(Document):
+    """A Kubernetes toleration for loader pods."""
+
+    key: str | None = None
+    operator: Annotated[str, StringConstraints(pattern="^(Equal|Exists)$")] = "Equal"
+    value: str | None = None
+    effect: str | None = None
+
+
+class Copy(Document):
+    """How bytes get onto the volume."""
+
+    engine: Annotated[EngineName, Field(description="What moves the bytes.")] = "gcloud"
+    pods: Annotated[int, Field(ge=1, le=64, description="Most copy pods at once.")] = 4
+    workers: Annotated[int, Field(ge=1, le=64, description="Files in flight at once in one pod.")] = 4
+    stall_timeout: Annotated[Duration, Field(description="No byte for so long ends the copy of a shard.")] = timedelta(
+        minutes=5
+    )
+    timeout: Annotated[Duration, Field(description="Longest that one copy or verify pod may take.")] = timedelta(
+        hours=6
+    )
+    resources: Resources = Resources()
+    node_selector: dict[str, str] = Field(default_factory=dict)
+    tolerations: tuple[Toleration, ...] = ()
+    env: Annotated[
+        dict[str, str], Field(description="Environment of the loader's pods, a proxy for example; no secrets.")
+    ] = Field(default_factory=dict)
+    allow_unsafe: Annotated[
+        tuple[Crc32c, ...],
+        Field(description="crc32c of files that may be pickles: someone looked at exactly these bytes."),
+    ] = ()
+
+
+class Approval(Document):
+    """Who decides, and until when."""
+
+    approvers: Annotated[
+        tuple[str, ...],
+        Field(description="Airflow user ids that may answer; empty for everyone whom Airflow allows to."),
+    ] = ()
+    timeout: Annotated[Duration, Field(description="Nobody answering for so long means no.")] = timedelta(days=3)
+
+
+class Rollout(Document):
+    """How long the switch may take."""
+
+    deadline: Annotated[
+        Duration | None,
+        Field(description="Longest the rollout may take; null derives it from the read speed measured by verify."),
+    ] = None
+    patience: Annotated[
+        Duration,
+        Field(description="How long a pod may wait for a node or its volume before that counts as a failure."),
+    ] = timedelta(minutes=5)
+    poll: Annotated[Duration, Field(description="Pause between two looks at the rollout.")] = timedelta(seconds=5)
+
+
+class Retention(Document):
+    """What stays on the volume, besides the serving release and the one to roll back to."""
+
+    keep: Annotated[int, Field(ge=1, description="How many of the newest releases stay.")] = 2
+    pinned: Annotated[tuple[str, ...], Field(description="Release ids that are never pruned.")] = ()
+
+
+class ModelConfig(Document):
+    """One model of the fleet: ``include/models/<name>.yaml``.
+
+    Raises:
+        pydantic.ValidationError: when a field is missing, unknown or out of its range.
+    """
+
+    name: Annotated[ModelName, Field(description="Name of the model and of its file.")]
+    description: Annotated[str, Field(description="One line for people.")] = ""
+    source: Annotated[
+        str,
+        AfterValidator(_check_source),
+        Field(description="gs:// URL; every folder directly below is a release.", pattern="^gs://"),
+    ]
+    claim: Annotated[DnsLabel, Field(description="PersistentVolumeClaim (ReadWriteMany) that holds the models.")]
+    deployment: Annotated[DnsLabel, Field(description="Deployment that serves the model.")]
+    namespace: Annotated[DnsLabel | None, Field(description="Namespace of claim and Deployment.")] = None
+    schedule: Annotated[
+        str | None, Field(description="Cron expression; null for asset events and runs by hand only.")
+    ] = "*/15 * * * *"
+    detection: Detection = Detection()
+    copy_: Annotated[Copy, Field(alias="copy")] = Copy()
+    approval: Approval = Approval()
+    rollout: Rollout = Rollout()
+    retention: Retention = Retention()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _needs_mapping(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            # pydantic turns a ValueError, and only that, into a validation error.
+            raise ValueError(f"a model's file is a mapping of fields, not a {type(value).__name__}")  # noqa: TRY004
+        return value
+
+    @property
+    def parsed_source(self) -> Source:
+        """The source in its parts."""
+        return Source.parse(self.source)
