@@ -19,3 +19,8 @@ def has_image(checkout: Checkout, name: str) -> bool:
 
 def import_image(checkout: Checkout, archive: Path) -> None:
     ctr(checkout, "images", "import", archive)
+
+
+def known_blobs(checkout: Checkout) -> set[str]:
+    """Digests of what containerd holds already, layers above all."""
+    return set(ctr(checkout, "content", "list", "-q").split())

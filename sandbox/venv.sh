@@ -8,7 +8,7 @@ if [ -e "$stamp" ] && cmp -s uv.lock "$stamp" && [ ! pyproject.toml -nt "$stamp"
     exit 0
 fi
 
-uv_home="${XDG_CACHE_HOME:-$HOME/.cache}/model-refresh/uv-0.9"
+uv_home="${XDG_CACHE_HOME:-$HOME/.cache}/model-refresh/uv"
 if [ ! -x "$uv_home/bin/uv" ]; then
     echo "venv: fetching uv into $uv_home"
     if ! python3 -c 'import ensurepip' 2>/dev/null; then
@@ -16,7 +16,7 @@ if [ ! -x "$uv_home/bin/uv" ]; then
         apt-get update -qq && apt-get install -qq -y --no-install-recommends python3-venv
     fi
     python3 -m venv "$uv_home"
-    "$uv_home/bin/python" -m pip install --quiet --disable-pip-version-check 'uv>=0.9,<1'
+    "$uv_home/bin/python" -m pip install --quiet --disable-pip-version-check 'uv>=0.9'
 fi
 
 echo "venv: making .venv what uv.lock says"
