@@ -153,3 +153,58 @@ def _first_failure(pods: Iterable[PodView], *, now: datetime, patience: timedelt
             if reason in {"FailedMount", "FailedAttachVolume"} and not pod.restarts:
                 return Verdict(outcome=Outcome.FAILED, reason=reason, detail=f"Pod {pod.name}: {message}")
     return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strategy:
+    """How a Deployment replaces its pods, in Kubernetes' words.
+
+    Attributes:
+        name: ``RollingUpdate`` or ``Recreate``.
+        max_surge: a count or a percentage, as written.
+        max_unavailable: likewise.
+    """
+
+    name: str
+    max_surge: str
+    max_unavailable: str
+
+    def __str__(self) -> str:
+        if self.name == "Recreate":
+            return "Recreate"
+        return f"{self.name}, maxSurge {self.max_surge}, maxUnavailable {self.max_unavailable}"
+
+    def downtime(self, replicas: int) -> str:
+        """What those who are served will notice, for a person."""
+        if replicas == 0:
+            return "nothing is served now: the Deployment has no replicas"
+        missing = _count(self.max_unavailable, replicas)
+        if self.name == "Recreate" or missing >= replicas:
+            return f"yes: all {replicas} replicas stop before the new ones are ready"
+        if missing:
+            return f"none, but up to {missing} of {replicas} replicas are missing while it rolls"
+        surge = max(1, _count(self.max_surge, replicas, up=True))
+        return f"none, if the cluster has room for {surge} more replica{'s' if surge > 1 else ''} meanwhile"
+
+
+def _count(written: str, replicas: int, *, up: bool = False) -> int:
+    # Kubernetes rounds maxSurge up and maxUnavailable down (Deployment API reference).
+    if not written.endswith("%"):
+        return int(written)
+    hundredths = int(written[:-1]) * replicas
+    return -(-hundredths // 100) if up else hundredths // 100
+
+
+def load_time(size: int, *, bytes_per_second: float) -> timedelta:
+    """How long one replica reads a release of ``size`` bytes at the speed that verify measured."""
+    return timedelta(seconds=size / bytes_per_second if bytes_per_second > 0 else 0)
+
+
+def rollout_deadline(load: timedelta, *, replicas: int) -> timedelta:
+    """How long a rollout may take before it counts as failed.
+
+    Replicas may have to load one after the other, share the volume while they do, and need some minutes for
+    scheduling, images and warm-up: three times the measured load each, and ten minutes (Kubernetes' own default
+    of ``progressDeadlineSeconds``) on top.
+    """
+    return timedelta(minutes=10) + 3 * max(1, replicas) * load

@@ -1,0 +1,12 @@
+"""Shows wrong model files as an import error of their own, while every other model's DAGs stay.
+
+It makes no DAG: either the fleet is fine, or Airflow's list of import errors says which file is wrong, where and
+what is allowed.
+"""
+
+from model_refresh.domain.errors import ConfigError
+from model_refresh.fleet import load_fleet
+from model_refresh.settings import get_settings
+
+if errors := load_fleet(get_settings().models_folder).errors:
+    raise ConfigError("\n".join(error.message for error in errors))

@@ -1,0 +1,90 @@
+"""Which files of a release are proven, so that a pod that was killed loses only what it had not finished."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from model_refresh.domain.manifest import ManifestFile
+from model_refresh.loader.volume import make_folder, sync_folder
+
+
+@dataclass(frozen=True)
+class Proven:
+    """What the ledgers of a release say, all shards together.
+
+    Attributes:
+        files: files that were proven, by path; what they are, not whether they are still there.
+        damaged: content (crc32c, size) that was read back wrong, and is never to be linked again.
+    """
+
+    files: dict[str, ManifestFile] = field(default_factory=dict)
+    damaged: set[tuple[str, int]] = field(default_factory=set)
+
+    @classmethod
+    def read(cls, folder: Path) -> Proven:
+        """Read all ledgers; a line that a crash tore is a line that was never written."""
+        proven = cls()
+        for line in _lines(folder):
+            try:
+                entry = json.loads(line)
+                file = ManifestFile.model_validate(entry["file"])
+                damaged = bool(entry.get("damaged"))
+            except (ValueError, TypeError, KeyError, AttributeError):
+                continue
+            if damaged:
+                proven.damaged.add((file.crc32c, file.size))
+            else:
+                proven.files[file.path] = file
+        return proven
+
+    def holds(self, file: ManifestFile, tree: Path) -> bool:
+        """Whether exactly this file was proven and is still there."""
+        return self.files.get(file.path) == file and size_of(tree / file.path) == file.size
+
+
+def _lines(folder: Path) -> Iterator[bytes]:
+    for path in sorted(folder.glob("*.jsonl")):
+        yield from path.read_bytes().split(b"\n")
+
+
+def size_of(path: Path) -> int | None:
+    """A file's size, or None where there is none."""
+    try:
+        return path.lstat().st_size
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+class Ledger:
+    """The ledger that one pod appends to.
+
+    Args:
+        path: its file; made when missing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        make_folder(path.parent)
+        self._handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        sync_folder(path.parent)
+        # The line before may be torn; what follows it on the same line would be lost with it.
+        os.write(self._handle, b"\n")
+
+    def prove(self, file: ManifestFile) -> None:
+        """Write down, durably, that a file is proven."""
+        self._append({"file": file.model_dump()})
+
+    def condemn(self, file: ManifestFile) -> None:
+        """Write down, durably, that the volume held this file wrong."""
+        self._append({"file": file.model_dump(), "damaged": True})
+
+    def _append(self, entry: dict[str, object]) -> None:
+        os.write(self._handle, json.dumps(entry, separators=(",", ":")).encode() + b"\n")
+        os.fsync(self._handle)
+
+    def close(self) -> None:
+        """Give the file back."""
+        os.close(self._handle)

@@ -1,0 +1,1 @@
+"""What waits in the triggerer, where waiting costs no worker slot."""
