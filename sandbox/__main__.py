@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Mapping
 
 from sandbox import bring_up, teardown
-from sandbox.checkout import Checkout
+from sandbox.checkout import Checkout, cache_folder
 from sandbox.errors import SandboxError
 from sandbox.locks import locked
 
@@ -27,7 +27,7 @@ def main() -> int:
     arguments = parser.parse_args()
     checkout = Checkout.here()
     try:
-        with locked(checkout.root / ".sandbox.lock", "this checkout's sandbox"):
+        with locked(cache_folder() / "checkouts" / f"{checkout.key}.lock", "this checkout's sandbox"):
             _COMMANDS[arguments.command](checkout)
     except SandboxError as error:
         print(f"\nsandbox: {error}", file=sys.stderr)

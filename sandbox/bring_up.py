@@ -2,27 +2,70 @@
 
 from __future__ import annotations
 
-from sandbox import control_plane, debian, golang, network, node, pki
+from concurrent.futures import ThreadPoolExecutor
+
+from sandbox import (
+    airflow,
+    bucket,
+    control_plane,
+    debian,
+    environment,
+    golang,
+    loader_image,
+    network,
+    node,
+    objects,
+    pki,
+    processes,
+)
 from sandbox.checkout import Checkout
+from sandbox.errors import SandboxError
 from sandbox.progress import say, step
+from sandbox.teardown import ORDER
 
 
 def up(checkout: Checkout) -> None:
-    """Leaves a running sandbox; what runs already is left alone."""
+    """Leaves a running sandbox; what runs already, with the same settings, is left alone."""
     debian.install_packages()
-    golang.build_all(checkout)
-    with step("cluster"):
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        # The two slow things of a first time: one keeps the processors busy, the other mostly the disk.
+        go = pool.submit(golang.build_all, checkout)
+        building = pool.submit(loader_image.ensure_built, checkout)
+        go.result()
+        _start_cluster(checkout)
+        image = building.result()
+    loader_image.ensure_imported(checkout, image)
+    with step("airflow"):
+        airflow.start(checkout, image)
+    environment.write(checkout, image)
+    say(f"up. Airflow: {checkout.airflow_url} (admin/admin, alice/alice, bob/bob); `. .sandbox/env` for the rest")
+
+
+def _start_cluster(checkout: Checkout) -> None:
+    with step("cluster and bucket"):
         pki.make_all(checkout)
         network.make_bridge(checkout)
         node.start_containerd(checkout)
+        bucket.start(checkout)
         control_plane.start(checkout)
         node.start_kubelet(checkout)
-    say("up")
+        objects.apply_all(checkout)
+        objects.write_airflow_kubeconfig(checkout)
 
 
 def print_status(checkout: Checkout) -> None:
-    print(checkout)
+    """Prints a line for each program of the sandbox."""
+    for name in reversed(ORDER):
+        print(f"{name:24} {'running' if processes.is_running(checkout, name) else 'not running'}")
 
 
 def print_environment(checkout: Checkout) -> None:
-    print(checkout)
+    """Prints the shell exports.
+
+    Raises:
+        SandboxError: nothing was brought up yet.
+    """
+    file = environment.file_of(checkout)
+    if not file.exists():
+        raise SandboxError("this checkout has no sandbox yet; `make up` makes one.")
+    print(file.read_text(), end="")

@@ -11,7 +11,7 @@ from sandbox.progress import say
 from sandbox.shell import output
 
 # The kubelet before containerd, else it starts again what is being ended; the API server after its clients.
-_ORDER = (
+ORDER = (
     "airflow",
     "kubelet",
     "kube-scheduler",
@@ -26,7 +26,7 @@ _ORDER = (
 
 def stop(checkout: Checkout) -> None:
     """Leaves no process, mount, bridge or cgroup of this checkout; its data stays."""
-    for name in _ORDER:
+    for name in ORDER:
         if processes.is_running(checkout, name):
             say(f"stop: {name}")
         processes.end(checkout, name)

@@ -1,0 +1,22 @@
+"""Loads what every task imports into the programs that fork the tasks, so that each task need not load it again.
+
+Airflow imports this file (as airflow_local_settings) at the start of each of its programs. Only third-party modules:
+the package's own code must be read anew by each task, else an edit would need a restart.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+_FORKING_PROGRAMS = {"scheduler", "dag-processor"}
+_MODULES = (
+    "airflow.providers.cncf.kubernetes.operators.pod",
+    "airflow.providers.google.cloud.hooks.gcs",
+    "airflow.providers.standard.operators.hitl",
+    "kubernetes.client",
+)
+
+if _FORKING_PROGRAMS.intersection(sys.argv):
+    for name in _MODULES:
+        importlib.import_module(name)

@@ -1,0 +1,88 @@
+"""Runs the bucket: fake-gcs-server, and toxiproxy before it for who needs the bucket to be slow or to break.
+
+fake-gcs-server 1.56 keeps only the newest generation of an object. Asked for another one it answers 404, as Cloud
+Storage does for a generation that is gone, so that an object overwritten in the middle of a copy shows here too.
+"""
+
+from __future__ import annotations
+
+import httpx
+
+from sandbox.checkout import Checkout
+from sandbox.golang import program
+from sandbox.http import answers
+from sandbox.processes import Program, ensure_started, wait_healthy
+
+NAME = "models"
+_SLOW = "slow-bucket"
+
+
+def start(checkout: Checkout) -> None:
+    """Starts both; the bucket `models` is there afterwards."""
+    folder = checkout.state / "bucket"
+    (folder / NAME).mkdir(parents=True, exist_ok=True)  # a folder at the server's start is a bucket
+    servers = (_bucket(checkout), _toxiproxy(checkout))
+    for server in servers:
+        ensure_started(checkout, server)
+    for server in servers:
+        wait_healthy(checkout, server)
+    _make_slow_door(checkout)
+
+
+def client_environment(checkout: Checkout, url: str = "") -> dict[str, str]:
+    """What makes gcloud, gsutil and the Python client talk to this bucket, in a pod or on the machine.
+
+    Args:
+        checkout: whose bucket.
+        url: another door to it: `checkout.slow_bucket_url`.
+    """
+    url = url or checkout.bucket_url
+    return {
+        "STORAGE_EMULATOR_HOST": url,
+        "CLOUDSDK_API_ENDPOINT_OVERRIDES_STORAGE": f"{url}/storage/v1/",
+        "CLOUDSDK_AUTH_DISABLE_CREDENTIALS": "true",
+        "CLOUDSDK_CORE_PROJECT": "test",
+        "CLOUDSDK_CORE_DISABLE_PROMPTS": "1",
+    }
+
+
+def gsutil_options(checkout: Checkout) -> list[str]:
+    """What gsutil needs on top, each for an option `-o`: it speaks HTTPS only, and to a boto host."""
+    return [
+        f"Credentials:gs_json_host={checkout.host}",
+        f"Credentials:gs_json_port={checkout.port('bucket_https')}",
+        "Boto:https_validate_certificates=False",
+    ]
+
+
+def _bucket(checkout: Checkout) -> Program:
+    command = [
+        program(checkout, "fake-gcs-server"),
+        "-scheme=both",
+        f"-host={checkout.host}",
+        f"-port={checkout.port('bucket_https')}",
+        f"-port-http={checkout.port('bucket_http')}",
+        "-backend=filesystem",
+        f"-filesystem-root={checkout.state / 'bucket'}",
+        f"-public-host={checkout.host}:{checkout.port('bucket_http')}",
+        f"-external-url={checkout.bucket_url}",
+        "-log-level=warn",
+    ]
+    url = f"{checkout.bucket_url}/storage/v1/b/{NAME}"
+    return Program("fake-gcs-server", command, lambda: answers(url))
+
+
+def _toxiproxy(checkout: Checkout) -> Program:
+    port = checkout.port("toxiproxy")
+    command = [program(checkout, "toxiproxy"), f"-host={checkout.host}", f"-port={port}"]
+    return Program("toxiproxy", command, lambda: answers(f"{checkout.toxiproxy_url}/version"))
+
+
+def _make_slow_door(checkout: Checkout) -> None:
+    """A second door to the bucket, as fast as the first until a test adds a toxic to it."""
+    door = {
+        "name": _SLOW,
+        "listen": f"{checkout.host}:{checkout.port('slow_bucket')}",
+        "upstream": f"{checkout.host}:{checkout.port('bucket_http')}",
+    }
+    httpx.post(f"{checkout.toxiproxy_url}/populate", json=[door], trust_env=False).raise_for_status()
