@@ -21,21 +21,24 @@ from model_refresh.domain.document import Document
 from model_refresh.domain.manifest import Crc32c
 from model_refresh.domain.release import Source
 
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"(\d+)([smhd])")
 
 
 def _read_duration(value: object) -> object:
     match = _DURATION.fullmatch(value) if isinstance(value, str) else None
     if match:
-        return timedelta(**{_UNITS[match[2]]: int(match[1])})
+        return timedelta(seconds=int(match[1]) * _SECONDS[match[2]])
     if isinstance(value, timedelta):
         return value
     raise ValueError("a duration is a whole number and a unit, such as 30s, 10m, 2h or 3d")
 
 
 def _write_duration(span: timedelta) -> str:
-    return f"{round(span.total_seconds())}s"
+    seconds = round(span.total_seconds())
+    # The largest unit that writes it as a whole number, as a person would.
+    unit = next((unit for unit in "dhm" if seconds % _SECONDS[unit] == 0), "s") if seconds else "s"
+    return f"{seconds // _SECONDS[unit]}{unit}"
 
 
 Duration = Annotated[
@@ -105,8 +108,12 @@ class Copy(Document):
         hours=6
     )
     resources: Resources = Resources()
-    node_selector: dict[str, str] = Field(default_factory=dict)
-    tolerations: tuple[Toleration, ...] = ()
+    node_selector: Annotated[dict[str, str], Field(description="Node labels that loader pods ask for.")] = Field(
+        default_factory=dict
+    )
+    tolerations: Annotated[
+        tuple[Toleration, ...], Field(description="Tolerations of loader pods, as Kubernetes writes them.")
+    ] = ()
     env: Annotated[
         dict[str, str], Field(description="Environment of the loader's pods, a proxy for example; no secrets.")
     ] = Field(default_factory=dict)

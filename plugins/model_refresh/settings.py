@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from typing import Annotated
 
 from airflow.sdk.configuration import conf
 from pydantic import Field
@@ -17,26 +18,29 @@ SECTION = "model_refresh"
 
 
 class Settings(Document):
-    """The deployment's settings.
+    """The deployment's settings."""
 
-    Attributes:
-        models_folder: the fleet.
-        namespace: where models live that name no namespace themselves.
-        loader_image: image of the loader's pods; a tag that never moves, so that a retry runs the same code.
-        loader_service_account: account of the loader's pods; it has no rights in the cluster.
-        loader_env: environment of all loader pods, a proxy for example.
-        kubernetes_conn_id: Airflow connection to the cluster.
-        gcp_conn_id: Airflow connection to Cloud Storage, for looking for releases.
-    """
-
-    models_folder: Path = Path(__file__).resolve().parents[2] / "include" / "models"
-    namespace: str = "models"
-    loader_image: str = "model-refresh/loader:0.1.0"
-    image_pull_policy: str = "IfNotPresent"
-    loader_service_account: str = "model-loader"
-    loader_env: dict[str, str] = Field(default_factory=dict)
-    kubernetes_conn_id: str = "kubernetes_default"
-    gcp_conn_id: str = "google_cloud_default"
+    models_folder: Annotated[Path, Field(description="The fleet: a YAML file a model.")] = (
+        Path(__file__).resolve().parents[2] / "include" / "models"
+    )
+    namespace: Annotated[str, Field(description="Where models live that name no namespace themselves.")] = "models"
+    loader_image: Annotated[
+        str,
+        Field(description="Image of the loader's pods; a tag that never moves, so that a retry runs the same code."),
+    ] = "model-refresh/loader:0.1.0"
+    image_pull_policy: Annotated[str, Field(description="Of the loader's image, in Kubernetes' words.")] = (
+        "IfNotPresent"
+    )
+    loader_service_account: Annotated[
+        str, Field(description="Account of the loader's pods; it has no rights in the cluster.")
+    ] = "model-loader"
+    loader_env: Annotated[
+        dict[str, str], Field(description="JSON: environment of all loader pods, a proxy for example; no secrets.")
+    ] = Field(default_factory=dict)
+    kubernetes_conn_id: Annotated[str, Field(description="Airflow connection to the cluster.")] = "kubernetes_default"
+    gcp_conn_id: Annotated[str, Field(description="Airflow connection to Cloud Storage, for looking for releases.")] = (
+        "google_cloud_default"
+    )
 
 
 @cache

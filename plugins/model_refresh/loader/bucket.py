@@ -116,7 +116,5 @@ def live_files(bucket: Bucket, manifest: Manifest) -> dict[str, ManifestFile]:
     for listed in bucket.list(manifest.prefix):
         path = listed.name.removeprefix(inside)
         if path in wanted:
-            live[path] = ManifestFile(
-                path=path, generation=listed.generation, size=listed.size, crc32c=listed.crc32c
-            )
+            live[path] = ManifestFile(path=path, generation=listed.generation, size=listed.size, crc32c=listed.crc32c)
     return live

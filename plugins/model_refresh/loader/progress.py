@@ -96,6 +96,4 @@ class StallWatch:
         if seen != self._seen:
             self._seen, self._moved = seen, now
         elif now - self._moved >= self._seconds:
-            raise RefreshError(
-                Reason.STALLED, f"{self._what}: no byte arrived on the volume for {self._seconds:g} s."
-            )
+            raise RefreshError(Reason.STALLED, f"{self._what}: no byte arrived on the volume for {self._seconds:g} s.")
