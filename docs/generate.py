@@ -11,17 +11,29 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from model_refresh.__main__ import schema as model_schema
 from model_refresh.config import ModelConfig
 from model_refresh.settings import Settings
-from pydantic import BaseModel
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
 def requirements() -> str:
     """What an Airflow deployment installs, from ``uv.lock``."""
-    command = ["uv", "export", "--frozen", "--quiet", "--extra", "airflow", "--no-hashes", "--no-emit-project"]
+    command = [
+        sys.executable,
+        "-m",
+        "uv",
+        "export",
+        "--frozen",
+        "--quiet",
+        "--extra",
+        "airflow",
+        "--no-hashes",
+        "--no-emit-project",
+    ]
     command += ["--no-annotate", "--no-header"]
     listed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     return f"# From uv.lock by `make docs`: what an Airflow deployment installs.\n{listed}"
