@@ -19,6 +19,8 @@ RECEIPT_NAME = "release.json"
 # Cloud Storage allows object names of 1024 bytes; ext4, and so Longhorn, file names of 255.
 _MAX_PATH_BYTES = 1024
 _MAX_SEGMENT_BYTES = 255
+_ID_TAIL_BYTES = len("-") + 12
+"""What a release id adds to its folder's name."""
 # gcloud and gsutil expand these in URLs, '#' starts a generation, and neither knows an escape.
 _WILDCARDS = frozenset("*?[]#")
 # gcloud and gsutil write a download under this name first.
@@ -63,9 +65,10 @@ class Manifest(Document):
         """Make the manifest of a release, refusing names that a volume cannot safely hold.
 
         Raises:
-            RefreshError: ``UnsafeFile`` for a name that leaves the folder, collides or cannot be written;
-                ``SourceMissing`` when there is no file at all.
+            RefreshError: ``UnsafeFile`` for a name that leaves the folder, collides or cannot be written, the
+                release's own folder included; ``SourceMissing`` when there is no file at all.
         """
+        _check_prefix(prefix)
         pinned = tuple(sorted(files, key=lambda file: file.path))
         if not pinned:
             raise RefreshError(Reason.SOURCE_MISSING, f"{prefix} holds no file besides its marker.")
@@ -99,6 +102,15 @@ def release_id(folder: str, digest: str) -> str:
     return f"{folder}-{digest[:12]}"
 
 
+def _check_prefix(prefix: str) -> None:
+    path = prefix.removeprefix("gs://").partition("/")[2].removesuffix("/")
+    problem = _problem(path)
+    if not problem and len(path.rsplit("/", 1)[-1].encode()) + _ID_TAIL_BYTES > _MAX_SEGMENT_BYTES:
+        problem = "is too long for a release id, which must be a folder's name on the volume"
+    if problem:
+        raise RefreshError(Reason.UNSAFE_FILE, f"Release folder {prefix!r} {problem}.")
+
+
 def check_paths(paths: Iterable[str]) -> None:
     """Refuse a set of object names that a folder on the volume cannot hold one to one.
 
@@ -130,22 +142,28 @@ def check_paths(paths: Iterable[str]) -> None:
 
 
 def _fold(path: str) -> str:
-    return unicodedata.normalize("NFC", path).casefold()
+    # Unicode's canonical caseless matching (The Unicode Standard, D145).
+    return unicodedata.normalize("NFD", unicodedata.normalize("NFD", path).casefold())
 
 
 def _problem(path: str) -> str | None:
     parts = path.split("/")
+    # Some characters only look like a dot or a slash, until something on the way normalises them into one.
+    plain = unicodedata.normalize("NFKC", path).split("/")
     encoded = [len(part.encode(errors="surrogatepass")) for part in (path, *parts)]
     problems = (
         (path.startswith("/"), "is absolute"),
-        (any(part in {"", ".", ".."} for part in parts), "has an empty, '.' or '..' part and could leave its folder"),
+        (
+            any(part in {"", ".", ".."} for part in (*parts, *plain)),
+            "has an empty, '.' or '..' part and could leave its folder",
+        ),
         (not path.isprintable() or "\\" in path, "has a control character, an unprintable one or a backslash"),
         (not _WILDCARDS.isdisjoint(path), "has one of * ? [ ] #, which the copy engines take for patterns"),
         (
             encoded[0] > _MAX_PATH_BYTES or max(encoded[1:]) > _MAX_SEGMENT_BYTES,
             f"is longer than {_MAX_PATH_BYTES} bytes, or a part of it than {_MAX_SEGMENT_BYTES}",
         ),
-        (_fold(path) == RECEIPT_NAME, "is the name of the loader's own receipt"),
+        (_fold(parts[0]) == RECEIPT_NAME, "is the name of the loader's own receipt"),
         (path.endswith(_ENGINE_TEMPORARY), f"ends in {_ENGINE_TEMPORARY}, the engines' name for unfinished files"),
     )
     return next((problem for applies, problem in problems if applies), None)

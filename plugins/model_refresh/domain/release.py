@@ -7,6 +7,8 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from pydantic import ValidationError
+
 from model_refresh.domain.errors import Reason, RefreshError
 from model_refresh.domain.manifest import Manifest, ManifestFile
 
@@ -97,6 +99,10 @@ def find_releases(
             release = _release(source, folder, members, marker)
         except RefreshError as error:
             errors.append(error)
+        except ValidationError as error:
+            # An object without a crc32c, say: nothing that a manifest can pin.
+            what = "; ".join(f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}" for detail in error.errors())
+            errors.append(RefreshError(Reason.UNSAFE_FILE, f"Folder {source}{folder}/ cannot be pinned: {what}."))
         else:
             if release is not None:
                 releases.append(release)
