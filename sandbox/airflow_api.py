@@ -121,7 +121,7 @@ class AirflowApi:
             try_number = max(1, instance["try_number"])
         path = f"{run.path}/taskInstances/{task}/logs/{try_number}"
         content = self.get(path, map_index=map_index, full_content=True)["content"]
-        return "\n".join(str(line) for line in content)
+        return "\n".join(_line(entry) for entry in content)
 
     def explain(self, run: Run) -> str:
         """The states of all tasks and the log of those that failed, for a failing test's message."""
@@ -134,6 +134,11 @@ class AirflowApi:
                 if i["state"] in {"failed", "up_for_retry"}
             ]
         return "\n".join(parts)
+
+
+def _line(entry: dict[str, Any]) -> str:
+    errors = [f"{error['exc_type']}: {error['exc_value']}" for error in entry.get("error_detail") or ()]
+    return "\n".join([str(entry["event"]), *errors])
 
 
 def wait_until(look: Callable[[], Any], what: str, *, seconds: float, show: Callable[[], str] = lambda: "") -> Any:

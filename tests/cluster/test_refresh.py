@@ -243,7 +243,7 @@ def test_airflow_is_refused_elsewhere_and_pods_have_no_token(
         ("exec", "any-pod", "--", "true"),
         ("get", "pods", "-n", "kube-system"),
     ):
-        with pytest.raises(SandboxError, match="(?i)forbidden"):
+        with pytest.raises(SandboxError, match=r"(?i)forbidden"):
             as_airflow(*refused)
 
     model.configure(slow=True, copy={"pods": 1})
