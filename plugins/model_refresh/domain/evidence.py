@@ -87,30 +87,42 @@ class Evidence(Document):
     def markdown(self) -> str:
         """The card's text."""
         diff = self.diff
-        rows = {
-            "Release": f"`{self.source}`",
-            "Digest": f"`{self.digest}`",
-            "Size": f"{self.files} files, {human_bytes(self.size)}",
-            "Against the serving release": f"{diff.added} added, {diff.changed} changed, {diff.removed} removed, "
-            f"{diff.unchanged} unchanged; {human_bytes(diff.changed_bytes)} new",
-            "Copied": f"{human_bytes(self.copied_bytes)} in {self.copy_seconds:.0f} s"
-            f"{_speed(self.copied_bytes, self.copy_seconds)}; {human_bytes(self.reused_bytes)} linked",
-            "Read back from the volume": f"{human_bytes(self.size)} in {self.verify_seconds:.0f} s"
-            f"{_speed(self.size, self.verify_seconds)}",
-            **{check.name: check.outcome for check in self.checks},
-            "Space free": f"{human_bytes(self.space.free_before)} before, {human_bytes(self.space.free_after)} now, "
-            f"of {human_bytes(self.space.total)}",
-            "Rollout": f"{self.forecast.replicas} replicas, {self.forecast.strategy}",
-            "Downtime": self.forecast.downtime,
-            "A replica reads it in": f"about {_human_time(self.forecast.load)}",
-            "Rolls back to": f"`{self.serving}`" if self.serving else "nothing: this is the first release",
-        }
+        rows = [
+            ("Release", _code(self.source)),
+            ("Digest", _code(self.digest)),
+            ("Size", f"{self.files} files, {human_bytes(self.size)}"),
+            (
+                "Against the serving release",
+                f"{diff.added} added, {diff.changed} changed, {diff.removed} removed, "
+                f"{diff.unchanged} unchanged; {human_bytes(diff.changed_bytes)} new",
+            ),
+            (
+                "Copied",
+                f"{human_bytes(self.copied_bytes)} in {self.copy_seconds:.0f} s"
+                f"{_speed(self.copied_bytes, self.copy_seconds)}; {human_bytes(self.reused_bytes)} linked",
+            ),
+            (
+                "Read back from the volume",
+                f"{human_bytes(self.size)} in {self.verify_seconds:.0f} s{_speed(self.size, self.verify_seconds)}",
+            ),
+            *((_plain(check.name), _plain(check.outcome)) for check in self.checks),
+            (
+                "Space free",
+                f"{human_bytes(self.space.free_before)} before, {human_bytes(self.space.free_after)} now, "
+                f"of {human_bytes(self.space.total)}",
+            ),
+            ("Rollout", f"{self.forecast.replicas} replicas, {_plain(self.forecast.strategy)}"),
+            ("Downtime", _plain(self.forecast.downtime)),
+            ("A replica reads it in", f"about {_human_time(self.forecast.load)}"),
+            ("Rolls back to", _code(self.serving) if self.serving else "nothing: this is the first release"),
+        ]
         lines = [
-            f"**{self.serving or 'nothing'} → {self.release_id}** on Deployment `{self.deployment}`",
+            f"**{_plain(self.serving or 'nothing')} → {_plain(self.release_id)}** "
+            f"on Deployment {_code(self.deployment)}",
             "",
             "| | |",
             "|---|---|",
-            *(f"| {name} | {value} |" for name, value in rows.items()),
+            *(f"| {name} | {value} |" for name, value in rows),
         ]
         return "\n".join(lines)
 
@@ -123,6 +135,15 @@ def human_bytes(count: int) -> str:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
         size /= 1024
     return f"{size:.1f} TiB"
+
+
+def _plain(text: str) -> str:
+    """Text that stays in its cell: a name from a bucket or an engine's message may hold a bar or a new line."""
+    return " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|")
+
+
+def _code(text: str) -> str:
+    return f"`{_plain(text).replace('`', '')}`"
 
 
 def _speed(count: int, seconds: float) -> str:

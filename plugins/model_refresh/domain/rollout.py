@@ -179,6 +179,9 @@ class Strategy:
         if replicas == 0:
             return "nothing is served now: the Deployment has no replicas"
         missing = _count(self.max_unavailable, replicas)
+        if missing == 0 and _count(self.max_surge, replicas, up=True) == 0:
+            # Where both round to nothing the controller takes one away (ResolveFenceposts in its deployment_util).
+            missing = 1
         if self.name == "Recreate" or missing >= replicas:
             return f"yes: all {replicas} replicas stop before the new ones are ready"
         if missing:
