@@ -16,7 +16,9 @@ from model_refresh.domain.errors import Reason, RefreshError
 from model_refresh.domain.manifest import Manifest, check_paths
 from tests.unit.given import PREFIX, crc, file, file_lists, files, manifest
 
-NASTY = st.text(alphabet=st.sampled_from("ab.\u2024\u2025\uff0e/\uff0f\\\0\n\u200d\ufe0fAÅå\u212bÅßſ*#~"), max_size=8)
+NASTY = st.text(
+    alphabet=st.sampled_from("ab.\u2024\u2025\uff0e/\uff0f\\\0\n\u200d\ufe0fA\xc5\xe5\u212b\xdf\u017f*#~"), max_size=8
+)
 
 
 @given(file_lists, st.randoms())
@@ -66,8 +68,7 @@ def test_a_release_without_a_file_is_no_release():
 def accepted(*paths: str) -> bool:
     try:
         check_paths(paths)
-    except RefreshError as error:
-        assert error.reason is Reason.UNSAFE_FILE
+    except RefreshError:
         return False
     return True
 
