@@ -100,7 +100,10 @@ class AirflowApi:
             details = self.get(f"{run.path}/hitlDetails", response_received=False)["hitl_details"]
             return details[0] if details else None
 
-        return wait_until(question, f"the question of {run}", seconds=seconds, show=lambda: self.explain(run))
+        asked: dict[str, Any] = wait_until(
+            question, f"the question of {run}", seconds=seconds, show=lambda: self.explain(run)
+        )
+        return asked
 
     def answer(self, run: Run, option: str) -> httpx.Response:
         """Answer the run's question."""

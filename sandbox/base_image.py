@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,18 +98,15 @@ def _add_sdk(container: str, sdk: Path) -> None:
         elif (sdk / part).exists():
             shutil.copy2(sdk / part, target / part)
     for command in ("gcloud", "gsutil"):
-        os.symlink(f"{_IN_IMAGE}/bin/{command}", mounted / "usr" / "bin" / command)
+        (mounted / "usr" / "bin" / command).symlink_to(f"{_IN_IMAGE}/bin/{command}")
     buildah("umount", container)
 
 
 def _add_gsutil(container: str) -> None:
     mounted = Path(buildah("mount", container).strip())
     with step("image: gsutil from PyPI"):
-        output(
-            sys.executable, "-m", "venv", "--clear", cache_folder() / "gsutil-pip",
-        )  # fmt: skip
-        pip = cache_folder() / "gsutil-pip" / "bin" / "pip"
-        output(pip, "install", "--quiet", "--target", mounted / "opt" / "gsutil", "gsutil")
+        python = cache_folder() / "uv" / "bin" / "python"  # sandbox/venv.sh put it there; it has pip
+        output(python, "-m", "pip", "install", "--quiet", "--target", mounted / "opt" / "gsutil", "gsutil")
     command = mounted / "usr" / "bin" / "gsutil"
     command.write_text('#!/bin/sh\nPYTHONPATH=/opt/gsutil exec /usr/bin/python3 -m gslib "$@"\n')
     command.chmod(0o755)

@@ -1,10 +1,14 @@
 """Runs the bucket: fake-gcs-server, and toxiproxy before it for who needs the bucket to be slow or to break.
 
-fake-gcs-server 1.56 keeps only the newest generation of an object. Asked for another one it answers 404, as Cloud
-Storage does for a generation that is gone, so that an object overwritten in the middle of a copy shows here too.
+Of fake-gcs-server 1.56 one must know (tried, with curl and gcloud 528):
+- it keeps only the newest generation of an object; asked for another by `generation` it answers 404, as Cloud Storage
+  does for one that is gone, and `gcloud storage cp gs://b/o#GENERATION` says "matched no objects";
+- it does not check `ifGenerationMatch` on a download: it answers 200 whatever the generation is. Pin by `generation`.
 """
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import httpx
 
@@ -56,7 +60,7 @@ def gsutil_options(checkout: Checkout) -> list[str]:
 
 
 def _bucket(checkout: Checkout) -> Program:
-    command = [
+    command: list[str | Path] = [
         program(checkout, "fake-gcs-server"),
         "-scheme=both",
         f"-host={checkout.host}",
@@ -74,7 +78,7 @@ def _bucket(checkout: Checkout) -> Program:
 
 def _toxiproxy(checkout: Checkout) -> Program:
     port = checkout.port("toxiproxy")
-    command = [program(checkout, "toxiproxy"), f"-host={checkout.host}", f"-port={port}"]
+    command: list[str | Path] = [program(checkout, "toxiproxy"), f"-host={checkout.host}", f"-port={port}"]
     return Program("toxiproxy", command, lambda: answers(f"{checkout.toxiproxy_url}/version"))
 
 

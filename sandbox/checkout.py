@@ -10,6 +10,7 @@ import socket
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from sandbox.errors import SandboxError
 from sandbox.shell import output
@@ -107,7 +108,7 @@ class Checkout:
         remembered = self.state / "slot.json"
         if not remembered.exists():
             return _claim_slot(self)
-        claim = json.loads(remembered.read_text())
+        claim: dict[str, Any] = json.loads(remembered.read_text())
         if claim["checkout"] != str(self.root):
             raise SandboxError(
                 f"{self.state} belongs to {claim['checkout']}: it was copied or moved with its folder.\n"
@@ -162,7 +163,8 @@ def _claim_slot(checkout: Checkout) -> int:
     claims.mkdir(parents=True, exist_ok=True)
     checkout.state.mkdir(parents=True, exist_ok=True)  # first: a claim without it counts as abandoned
     first = int(checkout.key, 16) % _SLOTS
-    for slot in (*range(first, _SLOTS), *range(first)):
+    for offset in range(_SLOTS):
+        slot = (first + offset) % _SLOTS
         if _is_free(slot) and _claim(claims / str(slot), checkout):
             claim = {"checkout": str(checkout.root), "slot": slot}
             (checkout.state / "slot.json").write_text(json.dumps(claim))

@@ -25,7 +25,7 @@ def start(checkout: Checkout) -> None:
 def _etcd(checkout: Checkout) -> Program:
     client = f"http://127.0.0.1:{checkout.port('etcd')}"
     peer = f"http://127.0.0.1:{checkout.port('etcd_peer')}"
-    command = [
+    command: list[str | Path] = [
         program(checkout, "etcd"),
         f"--data-dir={checkout.state / 'etcd'}",
         f"--listen-client-urls={client}",
@@ -41,7 +41,7 @@ def _etcd(checkout: Checkout) -> Program:
 
 def _apiserver(checkout: Checkout) -> Program:
     pki = checkout.pki
-    command = [
+    command: list[str | Path] = [
         program(checkout, "kube-apiserver"),
         f"--etcd-servers=http://127.0.0.1:{checkout.port('etcd')}",
         f"--bind-address={checkout.host}",

@@ -35,7 +35,8 @@ def write(checkout: Checkout, image: LoaderImage) -> None:
     }
     del variables["PATH"]
     lines = [f"export {name}={shlex.quote(value)}" for name, value in sorted(variables.items())]
-    lines.append(f'export PATH={shlex.quote(str(checkout.root / ".venv/bin"))}:{bin_folder(checkout, KUBERNETES)}:"$PATH"')
+    programs = f"{checkout.root / '.venv' / 'bin'}:{bin_folder(checkout, KUBERNETES)}"
+    lines.append(f'export PATH={shlex.quote(programs)}:"$PATH"')
     part = file_of(checkout).with_suffix(".part")
     part.write_text("\n".join(lines) + "\n")
     part.rename(file_of(checkout))

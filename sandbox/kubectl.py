@@ -15,9 +15,7 @@ def kubectl(checkout: Checkout, *words: str | Path, stdin: str | None = None) ->
     Raises:
         SandboxError: the API server refused, or does not answer.
     """
-    return output(
-        program(checkout, "kubectl"), f"--kubeconfig={checkout.admin_kubeconfig}", *words, stdin=stdin
-    )
+    return output(program(checkout, "kubectl"), f"--kubeconfig={checkout.admin_kubeconfig}", *words, stdin=stdin)
 
 
 def apply_folder(checkout: Checkout, folder: Path) -> None:

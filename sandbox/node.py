@@ -76,7 +76,7 @@ def _wait_node_ready(checkout: Checkout) -> None:
 
 
 def _mount_kubelet_root(checkout: Checkout) -> Path:
-    """The kubelet makes sockets in its folder, whose path must be short, but fills it too, which /run is too small for."""
+    """Gives the kubelet's folder a short path, for the sockets in it, and a disk, for all else: /run is memory."""
     root = checkout.run / "kubelet"
     disk = checkout.state / "kubelet"
     root.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""Makes the image of the process that only holds a pod's namespaces open, since there is no registry to pull it from."""
+"""Makes the image of the process that holds a pod's namespaces open, since there is no registry to pull it from."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def _sha256(file: Path) -> str:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:  # noqa: N802 - the name that http.server calls
+    def do_GET(self) -> None:
         if self.path == "/healthz":
             self._answer(503 if _Loaded.files is None else 200, {})
         else:

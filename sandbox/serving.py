@@ -1,4 +1,4 @@
-"""Makes a model's Deployment and Service out of the sample that real clusters copy, and asks its pods what they serve."""
+"""Makes a model's Deployment and Service out of the sample for real clusters, and asks its pods what they serve."""
 
 from __future__ import annotations
 
