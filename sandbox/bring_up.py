@@ -19,7 +19,6 @@ from sandbox import (
     processes,
 )
 from sandbox.checkout import Checkout
-from sandbox.errors import SandboxError
 from sandbox.progress import say, step
 from sandbox.teardown import ORDER
 
@@ -60,12 +59,6 @@ def print_status(checkout: Checkout) -> None:
 
 
 def print_environment(checkout: Checkout) -> None:
-    """Prints the shell exports.
-
-    Raises:
-        SandboxError: nothing was brought up yet.
-    """
-    file = environment.file_of(checkout)
-    if not file.exists():
-        raise SandboxError("this checkout has no sandbox yet; `make up` makes one.")
-    print(file.read_text(), end="")
+    """Prints the shell exports."""
+    environment.read(checkout)  # says what to do when there are none
+    print(environment.file_of(checkout).read_text(), end="")

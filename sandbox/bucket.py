@@ -33,6 +33,21 @@ def start(checkout: Checkout) -> None:
     _make_slow_door(checkout)
 
 
+def names(checkout: Checkout, prefix: str) -> list[str]:
+    """The objects below a prefix."""
+    url = f"{checkout.bucket_url}/storage/v1/b/{NAME}/o"
+    answer = httpx.get(url, params={"prefix": prefix}, timeout=60, trust_env=False)
+    return [item["name"] for item in answer.raise_for_status().json().get("items", [])]
+
+
+def upload(checkout: Checkout, name: str, file: Path) -> None:
+    """Makes an object out of a file."""
+    url = f"{checkout.bucket_url}/upload/storage/v1/b/{NAME}/o"
+    with file.open("rb") as content:
+        parameters = {"uploadType": "media", "name": name}
+        httpx.post(url, params=parameters, content=content, timeout=600, trust_env=False).raise_for_status()
+
+
 def client_environment(checkout: Checkout, url: str = "") -> dict[str, str]:
     """What makes gcloud, gsutil and the Python client talk to this bucket, in a pod or on the machine.
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sandbox import airflow, bucket
 from sandbox.checkout import Checkout
+from sandbox.errors import SandboxError
 from sandbox.golang import KUBERNETES, bin_folder
 from sandbox.loader_image import LoaderImage
 from sandbox.serving import NAMESPACE
@@ -40,3 +41,16 @@ def write(checkout: Checkout, image: LoaderImage) -> None:
     part = file_of(checkout).with_suffix(".part")
     part.write_text("\n".join(lines) + "\n")
     part.rename(file_of(checkout))
+
+
+def read(checkout: Checkout) -> dict[str, str]:
+    """The exports, as a program wants them.
+
+    Raises:
+        SandboxError: nothing was brought up yet.
+    """
+    file = file_of(checkout)
+    if not file.exists():
+        raise SandboxError("this checkout has no sandbox yet; `make up` makes one.")
+    words = (shlex.split(line.removeprefix("export "))[0] for line in file.read_text().splitlines())
+    return dict(word.partition("=")[::2] for word in words)
