@@ -146,12 +146,14 @@ class PruneRequest(Request):
     Attributes:
         keep: how many of the newest releases stay.
         held: release ids that stay whatever their age.
+        abandoned_seconds: an unfinished copy whose lock has been silent for so long is deleted too.
         dry_run: name what would be deleted; delete nothing.
     """
 
     command: Literal["prune"] = "prune"
     keep: Annotated[int, Field(ge=1)]
     held: tuple[str, ...]
+    abandoned_seconds: float = 7 * 24 * 3600
     dry_run: bool = False
 
 
@@ -248,8 +250,8 @@ class Failure(Document):
 
     @classmethod
     def of(cls, error: RefreshError) -> Failure:
-        """Write an error down."""
-        return cls(reason=error.reason, message=error.message, mend=error.mend)
+        """Write an error down; a file name on a volume need not be Unicode, but what is written here must."""
+        return cls(reason=error.reason, message=_unicode(error.message), mend=_unicode(error.mend))
 
     def error(self) -> RefreshError:
         """The error again."""
@@ -261,15 +263,20 @@ RESULT: TypeAdapter[AnyResult] = TypeAdapter(Annotated[AnyResult, Field(discrimi
 
 
 def dump_result(result: AnyResult) -> bytes:
-    """The termination message; a failure's text is cut where it would not fit.
+    """The termination message; a failure's texts are cut where they would not fit, the longer one first.
 
     Raises:
         ValueError: when a success does not fit, which is a defect of its contract.
     """
     message = result.model_dump_json().encode()
     while len(message) > TERMINATION_LIMIT:
-        if not isinstance(result, Failure) or len(result.message) <= 1:
-            raise ValueError(f"a {result.command} result of {len(message)} bytes does not fit {TERMINATION_LIMIT}")
-        result = result.model_copy(update={"message": result.message[: len(result.message) // 2] + "…"})
+        if not isinstance(result, Failure):
+            raise ValueError(f"a {result.command} result of {len(message)} bytes does not fit {TERMINATION_LIMIT}")  # noqa: TRY004 - its length is wrong, not its type
+        text, field = max((result.message, "message"), (result.mend, "mend"), key=lambda pair: len(pair[0]))
+        result = result.model_copy(update={field: text[: len(text) // 2] + "…"})
         message = result.model_dump_json().encode()
     return message
+
+
+def _unicode(text: str) -> str:
+    return text.encode(errors="backslashreplace").decode()
