@@ -8,5 +8,6 @@ from model_refresh.domain.errors import ConfigError
 from model_refresh.fleet import load_fleet
 from model_refresh.settings import get_settings
 
-if errors := load_fleet(get_settings().models_folder).errors:
+settings = get_settings()
+if errors := load_fleet(settings.models_folder, namespace=settings.namespace).errors:
     raise ConfigError("\n".join(error.message for error in errors))

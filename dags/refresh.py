@@ -21,5 +21,6 @@ from model_refresh.fleet import load_fleet
 from model_refresh.flows.refresh import refresh_dag
 from model_refresh.settings import get_settings
 
-for model in load_fleet(get_settings().models_folder).models.values():
+settings = get_settings()
+for model in load_fleet(settings.models_folder, namespace=settings.namespace).models.values():
     globals()[f"refresh__{model.name}"] = refresh_dag(model, doc_md=__doc__)

@@ -6,6 +6,7 @@ import re
 from datetime import timedelta
 from typing import Annotated, Any
 
+from croniter import croniter
 from pydantic import (
     AfterValidator,
     BeforeValidator,
@@ -22,15 +23,18 @@ from model_refresh.domain.manifest import Crc32c
 from model_refresh.domain.release import Source
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_DURATION = re.compile(r"(\d+)([smhd])")
+_DURATION = re.compile(r"([0-9]{1,9})([smhd])")
+_LONGEST = timedelta(days=366)
+"""No wait of a refresh is longer; beyond some thousand years dates overflow."""
 
 
 def _read_duration(value: object) -> object:
     match = _DURATION.fullmatch(value) if isinstance(value, str) else None
-    if match:
-        return timedelta(seconds=int(match[1]) * _SECONDS[match[2]])
-    if isinstance(value, timedelta):
-        return value
+    span = timedelta(seconds=int(match[1]) * _SECONDS[match[2]]) if match else value
+    if isinstance(span, timedelta):
+        if span > _LONGEST:
+            raise ValueError(f"a duration is at most {_LONGEST.days}d")
+        return span
     raise ValueError("a duration is a whole number and a unit, such as 30s, 10m, 2h or 3d")
 
 
@@ -49,6 +53,22 @@ Duration = Annotated[
 ]
 
 
+def _check_pause(span: timedelta) -> timedelta:
+    if span < timedelta(seconds=1):
+        raise ValueError("a pause between two looks is at least 1s")
+    return span
+
+
+Pause = Annotated[Duration, AfterValidator(_check_pause)]
+
+
+def _check_schedule(value: str) -> str:
+    # What Airflow itself reads cron expressions with; it would say no only when it serialises the DAG.
+    if not croniter.is_valid(value):
+        raise ValueError("a schedule is a cron expression of five fields, such as 0 6 * * 1-5, or one like @daily")
+    return value
+
+
 def _check_source(value: str) -> str:
     Source.parse(value)
     return value
@@ -64,13 +84,13 @@ class Detection(Document):
     """How a complete release is noticed."""
 
     marker: Annotated[
-        str | None,
+        Annotated[str, StringConstraints(min_length=1)] | None,
         Field(description="Object that the publisher writes last in a release's folder; null for the settle rule."),
     ] = "_SUCCESS"
     settle: Annotated[
         Duration, Field(description="Without a marker: two equal listings this far apart make a release complete.")
     ] = timedelta(minutes=10)
-    poll: Annotated[Duration, Field(description="Pause between two listings of the bucket.")] = timedelta(seconds=30)
+    poll: Annotated[Pause, Field(description="Pause between two listings of the bucket.")] = timedelta(seconds=30)
     wait: Annotated[
         Duration, Field(description="How long a run looks for a new release before it ends as skipped.")
     ] = timedelta(minutes=5)
@@ -144,7 +164,7 @@ class Rollout(Document):
         Duration,
         Field(description="How long a pod may wait for a node or its volume before that counts as a failure."),
     ] = timedelta(minutes=5)
-    poll: Annotated[Duration, Field(description="Pause between two looks at the rollout.")] = timedelta(seconds=5)
+    poll: Annotated[Pause, Field(description="Pause between two looks at the rollout.")] = timedelta(seconds=5)
 
 
 class Retention(Document):
@@ -172,7 +192,8 @@ class ModelConfig(Document):
     deployment: Annotated[DnsLabel, Field(description="Deployment that serves the model.")]
     namespace: Annotated[DnsLabel | None, Field(description="Namespace of claim and Deployment.")] = None
     schedule: Annotated[
-        str | None, Field(description="Cron expression; null for asset events and runs by hand only.")
+        Annotated[str, AfterValidator(_check_schedule)] | None,
+        Field(description="Cron expression; null for asset events and runs by hand only."),
     ] = "*/15 * * * *"
     detection: Detection = Detection()
     copy_: Annotated[Copy, Field(alias="copy")] = Copy()

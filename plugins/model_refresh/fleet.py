@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -26,16 +26,21 @@ class Fleet:
     errors: tuple[ConfigError, ...]
 
 
-def load_fleet(folder: Path) -> Fleet:
+def load_fleet(folder: Path, *, namespace: str | None = None) -> Fleet:
     """Read every ``*.yaml`` and ``*.yml`` of a folder.
 
     A folder that does not exist is an error, not an empty fleet: a wrong mount must not look like
     "all models were removed".
+
+    Args:
+        folder: where the files lie.
+        namespace: where models live that name no namespace themselves.
     """
     if not folder.is_dir():
         return Fleet({}, (ConfigError(f"{folder} is not a folder: it should hold a YAML file a model."),))
     models: dict[str, ModelConfig] = {}
     errors: list[ConfigError] = []
+    served: dict[tuple[str | None, str], str] = {}
     for file in sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")]):
         try:
             model = load_model(file)
@@ -44,6 +49,13 @@ def load_fleet(folder: Path) -> Fleet:
             continue
         if model.name in models:
             errors.append(ConfigError(f"{file}: another file already describes model {model.name!r}."))
+            continue
+        # Two models that switch one Deployment would each take the other's release for a stranger's change.
+        owner = served.setdefault((model.namespace or namespace, model.deployment), model.name)
+        if owner != model.name:
+            errors.append(
+                ConfigError(f"{file}:\n  deployment: {model.deployment!r} already serves model {owner!r}; use another.")
+            )
             continue
         models[model.name] = model
     return Fleet(models, tuple(errors))
@@ -56,16 +68,32 @@ def load_model(file: Path) -> ModelConfig:
         ConfigError: naming file, field, value, what is allowed and the nearest right spelling.
     """
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-        model = ModelConfig.model_validate(content)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        content = yaml.load(file.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - it is a SafeLoader
+    # PyYAML lets a date that is none, or endless nesting, out as Python's own error.
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise ConfigError(f"{file} cannot be read: {error}") from error
+    try:
+        model = ModelConfig.model_validate(content)
     except ValidationError as error:
         problems = "\n".join(f"  {_explain(detail)}" for detail in error.errors())
         raise ConfigError(f"{file}:\n{problems}") from error
     if model.name != file.stem:
         raise ConfigError(f"{file}:\n  name: is {model.name!r}, but the file is called {file.stem!r}; make them equal.")
     return model
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that stands twice, of which PyYAML would take the last without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - PyYAML's signature
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key.value!r} stands twice", key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
 
 
 def _explain(detail: ErrorDetails) -> str:
@@ -91,9 +119,19 @@ def _nearest(word: str, known: Iterable[str]) -> str:
 def _fields_at(location: tuple[int | str, ...]) -> Iterable[str]:
     model: type[BaseModel] = ModelConfig
     for part in location:
+        if isinstance(part, int):
+            continue
         found = next((f for name, f in model.model_fields.items() if part in {name, f.alias}), None)
-        inner: Any = found.annotation if found else None
-        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+        inner = _model_in(found.annotation) if found else None
+        if inner is None:
             return ()
         model = inner
     return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """The model of a field, or of the items of a field that is a list of them."""
+    for kind in (annotation, *get_args(annotation)):
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            return kind
+    return None
