@@ -93,13 +93,17 @@ class Evidence(Document):
             ("Size", f"{self.files} files, {human_bytes(self.size)}"),
             (
                 "Against the serving release",
-                f"{diff.added} added, {diff.changed} changed, {diff.removed} removed, "
-                f"{diff.unchanged} unchanged; {human_bytes(diff.changed_bytes)} new",
+                (
+                    f"{diff.added} added, {diff.changed} changed, {diff.removed} removed, "
+                    f"{diff.unchanged} unchanged; {human_bytes(diff.changed_bytes)} new"
+                ),
             ),
             (
                 "Copied",
-                f"{human_bytes(self.copied_bytes)} in {self.copy_seconds:.0f} s"
-                f"{_speed(self.copied_bytes, self.copy_seconds)}; {human_bytes(self.reused_bytes)} linked",
+                (
+                    f"{human_bytes(self.copied_bytes)} in {self.copy_seconds:.0f} s"
+                    f"{_speed(self.copied_bytes, self.copy_seconds)}; {human_bytes(self.reused_bytes)} linked"
+                ),
             ),
             (
                 "Read back from the volume",
@@ -108,8 +112,10 @@ class Evidence(Document):
             *((_plain(check.name), _plain(check.outcome)) for check in self.checks),
             (
                 "Space free",
-                f"{human_bytes(self.space.free_before)} before, {human_bytes(self.space.free_after)} now, "
-                f"of {human_bytes(self.space.total)}",
+                (
+                    f"{human_bytes(self.space.free_before)} before, {human_bytes(self.space.free_after)} now, "
+                    f"of {human_bytes(self.space.total)}"
+                ),
             ),
             ("Rollout", f"{self.forecast.replicas} replicas, {_plain(self.forecast.strategy)}"),
             ("Downtime", _plain(self.forecast.downtime)),
@@ -117,8 +123,10 @@ class Evidence(Document):
             ("Rolls back to", _code(self.serving) if self.serving else "nothing: this is the first release"),
         ]
         lines = [
-            f"**{_plain(self.serving or 'nothing')} → {_plain(self.release_id)}** "
-            f"on Deployment {_code(self.deployment)}",
+            (
+                f"**{_plain(self.serving or 'nothing')} → {_plain(self.release_id)}** "
+                f"on Deployment {_code(self.deployment)}"
+            ),
             "",
             "| | |",
             "|---|---|",
