@@ -9,6 +9,7 @@ from model_refresh.contract import PinnedRelease
 from model_refresh.domain.errors import Reason, RefreshError
 from model_refresh.domain.manifest import Manifest, ManifestFile
 from model_refresh.domain.release import ListedObject, Source, find_releases
+from model_refresh.listing import list_objects
 
 if TYPE_CHECKING:
     from google.cloud.storage import Client
@@ -33,36 +34,15 @@ class CloudBucket:
 
     def list(self, url: str) -> list[ListedObject]:
         """See ``Bucket``."""
-        # Imported here: half a second of every pod's start that copy and verify pods do not need.
-        from google.api_core.exceptions import Forbidden, GoogleAPIError, NotFound, Unauthorized  # noqa: PLC0415 - see above
-        from google.auth.exceptions import GoogleAuthError  # noqa: PLC0415 - see above
-
-        source = Source.parse(url)
-        try:
-            return [
-                ListedObject(
-                    name=blob.name,
-                    generation=blob.generation,
-                    size=blob.size,
-                    crc32c=blob.crc32c,
-                    updated=blob.updated,
-                )
-                for blob in _client().list_blobs(source.bucket, prefix=source.prefix)
-            ]
-        except NotFound as error:
-            raise RefreshError(Reason.SOURCE_MISSING, f"There is no bucket gs://{source.bucket}.") from error
-        except (Forbidden, Unauthorized, GoogleAuthError) as error:
-            raise RefreshError(Reason.PERMISSION_DENIED, f"Listing {url} was refused: {error}.") from error
-        except GoogleAPIError as error:
-            raise RefreshError(Reason.UNEXPECTED, f"Listing {url} failed: {error}.") from error
+        return list_objects(_client(), Source.parse(url))
 
 
 def _client() -> Client:
-    from google.auth.credentials import AnonymousCredentials  # noqa: PLC0415 - see CloudBucket.list
-    from google.cloud.storage import Client  # noqa: PLC0415 - see CloudBucket.list
+    from google.auth.credentials import AnonymousCredentials  # noqa: PLC0415 - half a second that copy pods do not need
+    from google.cloud.storage import Client  # noqa: PLC0415 - half a second that copy pods do not need
 
     if os.environ.get("STORAGE_EMULATOR_HOST"):
-        return Client(project="emulator", credentials=AnonymousCredentials())
+        return Client(project="emulator", credentials=AnonymousCredentials())  # type: ignore[no-untyped-call] # google-auth's
     # The project is asked for by the client, and used by nothing that reads objects.
     return Client(project=os.environ.get("GOOGLE_CLOUD_PROJECT", "unused"))
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from model_refresh.domain.manifest import ManifestFile
 from model_refresh.loader.volume import make_folder, sync_folder
@@ -60,7 +63,7 @@ def size_of(path: Path) -> int | None:
 
 
 class Ledger:
-    """The ledger that one pod appends to.
+    """The ledger that one pod appends to, from several threads. A context that gives the file back.
 
     Args:
         path: its file; made when missing.
@@ -68,6 +71,7 @@ class Ledger:
 
     def __init__(self, path: Path) -> None:
         make_folder(path.parent)
+        self._lock = threading.Lock()
         self._handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
         sync_folder(path.parent)
         # The line before may be torn; what follows it on the same line would be lost with it.
@@ -82,9 +86,15 @@ class Ledger:
         self._append({"file": file.model_dump(), "damaged": True})
 
     def _append(self, entry: dict[str, object]) -> None:
-        os.write(self._handle, json.dumps(entry, separators=(",", ":")).encode() + b"\n")
-        os.fsync(self._handle)
+        line = json.dumps(entry, separators=(",", ":")).encode() + b"\n"
+        with self._lock:
+            os.write(self._handle, line)
+            os.fsync(self._handle)
 
-    def close(self) -> None:
-        """Give the file back."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         os.close(self._handle)

@@ -100,6 +100,11 @@ class Lock:
         if self._lost is not None:
             raise self._lost
 
+    def is_owned(self) -> bool:
+        """Whether it is this run's."""
+        held = self._read()
+        return held is not None and held.owner == self._owner
+
     def is_stale(self) -> bool:
         """Whether whoever held it is gone, or nobody holds it."""
         return not self._folder.exists() or self._age() > self._stale_seconds

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import stat
 import sys
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -21,6 +22,8 @@ from model_refresh.domain.receipt import Receipt
 FILE_MODE = 0o444
 FOLDER_MODE = 0o555
 _WRITABLE_FOLDER_MODE = 0o755
+_STAT_BLOCK = 512
+"""Bytes of a block as stat counts them, whatever the file system's own are (POSIX)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,6 +166,11 @@ def entries(tree: Path) -> Iterator[tuple[str, os.stat_result]]:
             yield path.relative_to(tree).as_posix(), path.lstat()
 
 
+def is_file(seen: os.stat_result) -> bool:
+    """Whether it is a plain file: no link, socket or device."""
+    return stat.S_ISREG(seen.st_mode)
+
+
 def _raise(error: OSError) -> None:
     raise error
 
@@ -189,7 +197,20 @@ def _set_mode(path: Path, mode: int) -> None:
 
 
 def delete(tree: Path) -> None:
-    """Delete a tree, read-only folders included."""
-    if tree.exists():
-        unseal(tree)
-        shutil.rmtree(tree)
+    """Delete a tree, read-only folders included; someone else may be deleting it too."""
+    while tree.exists():
+        with contextlib.suppress(FileNotFoundError):
+            unseal(tree)
+            shutil.rmtree(tree)
+
+
+def freed_by_deleting(trees: Iterable[Path]) -> int:
+    """Bytes that deleting these trees gives back: those of files of which no other tree holds a link."""
+    links: dict[int, int] = {}
+    freed = 0
+    for tree in trees:
+        for _, seen in entries(tree):
+            links[seen.st_ino] = links.get(seen.st_ino, 0) + 1
+            if links[seen.st_ino] == seen.st_nlink:
+                freed += seen.st_blocks * _STAT_BLOCK
+    return freed

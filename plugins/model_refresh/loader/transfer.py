@@ -1,0 +1,171 @@
+"""Runs an engine over a set of files, tells which are there, and leaves no process behind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from model_refresh.domain.errors import Reason, RefreshError
+from model_refresh.domain.manifest import ManifestFile
+from model_refresh.loader.engines import Batch, Engine
+
+_TAIL_LINES = 12
+_LINE_LENGTH = 300
+
+
+def batches(prefix: str, files: Iterable[ManifestFile], folder: Path) -> list[Batch]:
+    """As few batches as can be: files of one name in different folders may not land in one."""
+    seen: dict[str, int] = {}
+    sets: list[list[ManifestFile]] = []
+    for file in files:
+        name = file.path.rsplit("/", 1)[-1]
+        number = seen.get(name, 0)
+        seen[name] = number + 1
+        if number == len(sets):
+            sets.append([])
+        sets[number].append(file)
+    return [
+        Batch(prefix=prefix, files=tuple(members), folder=folder / f"{number:03d}")
+        for number, members in enumerate(sets)
+    ]
+
+
+class _Process:
+    """One engine at work on one batch."""
+
+    def __init__(self, engine: Engine, batch: Batch, *, workers: int, scratch: Path) -> None:
+        self.batch = batch
+        self.tail: deque[str] = deque(maxlen=_TAIL_LINES)
+        batch.folder.mkdir(parents=True)
+        scratch.mkdir(parents=True)
+        command = engine.command(batch, workers=workers, scratch=scratch)
+        sources = scratch / "sources"
+        sources.write_text(command.stdin)
+        with sources.open() as stdin:
+            try:
+                self.popen = subprocess.Popen(
+                    command.argv,
+                    env={**os.environ, **command.environment},
+                    stdin=stdin,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    text=True,
+                    errors="replace",
+                    # A group of its own, so that its children can be ended with it.
+                    start_new_session=True,
+                )
+            except FileNotFoundError as error:
+                raise RefreshError(
+                    Reason.BAD_REQUEST,
+                    f"The loader's image has no {command.argv[0]!r} on its PATH.",
+                    mend="Build the image on a base that has it, or choose another engine.",
+                ) from error
+        self._reader = threading.Thread(target=self._read, name="engine output", daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.popen.stdout is not None
+        for line in self.popen.stdout:
+            sys.stderr.write(line)
+            if line.strip(" .\n"):
+                self.tail.append(line.strip()[:_LINE_LENGTH])
+
+    def exit_code(self) -> int | None:
+        """None while it runs; its output is complete once it does not."""
+        code = self.popen.poll()
+        if code is not None:
+            self._reader.join(timeout=5)
+        return code
+
+    def end(self) -> None:
+        """End it and all its children, now."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.popen.pid, signal.SIGKILL)
+        self.popen.wait()
+
+
+class Transfer:
+    """An engine's processes. A context: none is left when it ends.
+
+    Args:
+        engine: which.
+        batches: what to fetch; batches of one transfer run side by side, ``workers`` at most.
+        workers: files in flight at once, over all batches.
+        scratch: a folder for what the engine wants to keep besides.
+    """
+
+    def __init__(self, engine: Engine, batches: list[Batch], *, workers: int, scratch: Path) -> None:
+        self._engine = engine
+        self._waiting = deque(batches)
+        self._side_by_side = max(1, min(workers, len(batches)))
+        self._workers = max(1, workers // self._side_by_side)
+        self._scratch = scratch
+        self._running: list[_Process] = []
+        self._ended: list[_Process] = []
+        self._fetching = {batch.landing(file): file for batch in batches for file in batch.files}
+        self._folders = [batch.folder for batch in batches]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for process in self._running:
+            process.end()
+
+    def step(self) -> bool:
+        """Start what may start; False once all have ended."""
+        for process in list(self._running):
+            if process.exit_code() is not None:
+                # A child that outlives its parent would write into a file that is already judged.
+                process.end()
+                self._running.remove(process)
+                self._ended.append(process)
+        while self._waiting and len(self._running) < self._side_by_side:
+            batch = self._waiting.popleft()
+            self._running.append(
+                _Process(self._engine, batch, workers=self._workers, scratch=self._scratch / batch.folder.name)
+            )
+        return bool(self._running)
+
+    def landed(self) -> list[tuple[ManifestFile, Path]]:
+        """Files that have become complete since the last call, as the engine says."""
+        names = [Path(entry.path) for folder in self._folders if folder.exists() for entry in os.scandir(folder)]
+        return [(self._fetching.pop(path), path) for path in names if path in self._fetching]
+
+    def bytes_on_volume(self) -> int:
+        """Bytes of all that the engine has written and nobody has taken away yet."""
+        return sum(_size(entry) for folder in self._folders if folder.exists() for entry in os.scandir(folder))
+
+    @property
+    def unfinished(self) -> tuple[ManifestFile, ...]:
+        """Files that have not landed."""
+        return tuple(self._fetching.values())
+
+    @property
+    def failed(self) -> bool:
+        """Whether any of its processes ended with an error."""
+        return any(process.popen.returncode != 0 for process in self._ended)
+
+    @property
+    def last_words(self) -> str:
+        """What failed processes said last."""
+        return " | ".join(line for process in self._ended if process.popen.returncode for line in process.tail)
+
+
+def _size(entry: os.DirEntry[str]) -> int:
+    try:
+        return entry.stat(follow_symlinks=False).st_size
+    except FileNotFoundError:
+        # Renamed from its temporary name in between.
+        return 0
