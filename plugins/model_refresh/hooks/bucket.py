@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+from typing import TYPE_CHECKING
+
 from model_refresh.domain.release import ListedObject, Source
+from model_refresh.hooks.clients import clients
 from model_refresh.listing import list_objects
+
+if TYPE_CHECKING:
+    from google.cloud.storage import Client
 
 
 class BucketHook:
@@ -14,10 +21,12 @@ class BucketHook:
     """
 
     def __init__(self, gcp_conn_id: str) -> None:
-        from airflow.providers.google.cloud.hooks.gcs import GCSHook
+        self._conn_id = gcp_conn_id
 
-        self._hook = GCSHook(gcp_conn_id=gcp_conn_id)
+    @cached_property
+    def _client(self) -> Client:
+        return clients().storage(self._conn_id)
 
     def list_objects(self, source: Source) -> list[ListedObject]:
         """Everything below a source; see :func:`model_refresh.listing.list_objects`."""
-        return list_objects(self._hook.get_conn(), source)
+        return list_objects(self._client, source)

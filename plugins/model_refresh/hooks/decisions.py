@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from datetime import UTC, datetime
 
-from airflow.sdk import Variable
 from pydantic import ValidationError
 
 from model_refresh.domain.decisions import Decision, Decisions, Outcome
 from model_refresh.domain.errors import Reason, RefreshError
+from model_refresh.hooks.clients import clients
 from model_refresh.names import decisions_variable
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ class DecisionsHook:
             RefreshError: ``BadConfig`` when somebody edited the Variable into something else. An empty record
                 instead would offer a rejected release again.
         """
-        text = Variable.get(self._key, default=None)
+        text = clients().variable(self._key)
         if not text:
             return Decisions()
         try:
@@ -57,6 +57,6 @@ class DecisionsHook:
             run_id=run_id,
             note=note,
         )
-        Variable.set(self._key, self.read().add(decision).model_dump_json())
+        clients().set_variable(self._key, self.read().add(decision).model_dump_json())
         log.info("Release %s is recorded as %s%s.", release_id, outcome, f" by {by}" if by else "")
         return decision

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from model_refresh.domain.errors import Reason, RefreshError
 from model_refresh.domain.rollout import DeploymentView, PodView, Strategy
+from model_refresh.hooks.clients import clients
 from model_refresh.names import FIELD_MANAGER, RELEASE_ANNOTATION
 
 if TYPE_CHECKING:
@@ -50,9 +51,7 @@ class DeploymentHook:
 
     @cached_property
     def _hook(self) -> Any:
-        from airflow.providers.cncf.kubernetes.hooks.kubernetes import KubernetesHook
-
-        return KubernetesHook(conn_id=self._conn_id)
+        return clients().kubernetes(self._conn_id)
 
     @property
     def _apps(self) -> AppsV1Api:
