@@ -13,6 +13,8 @@ ENDED = {"success", "failed"}
 TASK_ENDED = {"success", "failed", "skipped", "upstream_failed", "removed"}
 PAUSE = 1.0
 """Seconds between two looks; the machine runs Airflow and Kubernetes besides."""
+SEEN_PARKED = 3.0
+"""Seconds in which Airflow's scheduler surely notices that a task has parked."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,8 @@ class AirflowApi:
         return asked
 
     def answer(self, run: Run, option: str) -> httpx.Response:
-        """Answer the run's question."""
+        """Answer the run's question, as no person could faster (docs/adr/0011-quick-resumes.md)."""
+        time.sleep(SEEN_PARKED)
         return self._client.patch(
             f"{run.path}/taskInstances/approve_release/-1/hitlDetails",
             json={"chosen_options": [option], "params_input": {}},

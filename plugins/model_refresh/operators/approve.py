@@ -29,8 +29,8 @@ class ApproveReleaseOperator(ApprovalOperator):
             body=f"{{{{ ti.xcom_pull(task_ids='{GATHER_EVIDENCE}', key='{CARD_KEY}') }}}}",
             response_timeout=model.approval.timeout,
             assigned_users=[{"id": user, "name": user} for user in model.approval.approvers] or None,
-            # A retry would ask the person again.
-            retries=0,
+            # Asking again is safe; it only happens when Airflow loses the task (docs/adr/0011-quick-resumes.md).
+            retries=1,
             **kwargs,
         )
         self.model = model

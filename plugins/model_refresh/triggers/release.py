@@ -22,6 +22,7 @@ from model_refresh.domain.release import (
     named_release,
 )
 from model_refresh.hooks.bucket import BucketHook
+from model_refresh.triggers import PARKED_SECONDS
 
 
 class ReleaseSearch:
@@ -148,6 +149,9 @@ class ReleaseTrigger(BaseTrigger):
         search = ReleaseSearch(config, bucket, serving=self.serving, decided=self.decided, wanted=self.wanted)
         look = sync_to_async(search.look, thread_sensitive=False)
         while True:
+            # Before the first look too: the sensor has just looked, and a task that resumes within a second of
+            # parking is taken for a killed one (docs/adr/0011-quick-resumes.md).
+            await asyncio.sleep(max(pause, PARKED_SECONDS))
             try:
                 found = await look()
             except RefreshError as error:
@@ -159,4 +163,3 @@ class ReleaseTrigger(BaseTrigger):
             if datetime.now(UTC) + timedelta(seconds=pause) > deadline:
                 yield TriggerEvent({"release": None})
                 return
-            await asyncio.sleep(pause)
