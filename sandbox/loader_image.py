@@ -51,8 +51,8 @@ def ensure_imported(checkout: Checkout, image: LoaderImage) -> None:
     with locked(cache_folder() / "image.lock", "exporting the loader's image"), step("image: import"):
         layout = cache_folder() / "oci"
         tag = image.name.rpartition(":")[2]
-        # Not compressed: the layers only move from one folder of this machine to another.
-        buildah("push", "--quiet", "--disable-compression", image.name, f"oci:{layout}:{tag}")
+        # zstd: buildah compresses every layer again at each push, and gzip takes longer.
+        buildah("push", "--quiet", "--compression-format", "zstd", image.name, f"oci:{layout}:{tag}")
         archive = checkout.state / "loader.tar"
         _write_archive(layout, tag, image.name, archive, known=containers.known_blobs(checkout))
         containers.import_image(checkout, archive)
