@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+
+from urllib3.exceptions import HTTPError
 
 from model_refresh.domain.errors import Reason, RefreshError
 from model_refresh.domain.rollout import DeploymentView, PodView, Strategy
@@ -70,12 +73,8 @@ class DeploymentHook:
         return _serving(self._read(name))
 
     def _read(self, name: str) -> V1Deployment:
-        from kubernetes.client.exceptions import ApiException
-
-        try:
+        with _asking(f"Reading Deployment {self._namespace}/{name}"):
             return self._apps.read_namespaced_deployment(name, self._namespace)
-        except ApiException as error:
-            raise self._explain(error, f"Reading Deployment {self._namespace}/{name}") from error
 
     def check_wiring(self, name: str, *, model: str, claim: str) -> ServingDeployment:
         """Read a Deployment and make sure that the annotation really decides what it serves.
@@ -108,8 +107,6 @@ class DeploymentHook:
             RefreshError: ``StaleApproval`` when somebody changed the Deployment meanwhile, or somebody else owns
                 the annotation; ``PermissionDenied`` when Airflow may not patch it.
         """
-        from kubernetes.client.exceptions import ApiException
-
         body: dict[str, Any] = {
             "apiVersion": "apps/v1",
             "kind": "Deployment",
@@ -117,7 +114,7 @@ class DeploymentHook:
         }
         if release_id is not None:
             body["spec"] = {"template": {"metadata": {"annotations": {RELEASE_ANNOTATION: release_id}}}}
-        try:
+        with _asking(f"Applying {RELEASE_ANNOTATION}={release_id} to {self._namespace}/{name}"):
             self._apps.patch_namespaced_deployment(
                 name,
                 self._namespace,
@@ -127,10 +124,6 @@ class DeploymentHook:
                 _content_type=_APPLY,
                 **({"dry_run": "All"} if dry_run else {}),
             )
-        except ApiException as error:
-            raise self._explain(
-                error, f"Applying {RELEASE_ANNOTATION}={release_id} to {self._namespace}/{name}"
-            ) from error
 
     def pods(self, deployment: ServingDeployment, release_id: str | None) -> list[PodView]:
         """Pods of the Deployment that carry a release, with their warning events.
@@ -138,10 +131,8 @@ class DeploymentHook:
         Raises:
             RefreshError: ``PermissionDenied`` when Airflow may not list them.
         """
-        from kubernetes.client.exceptions import ApiException
-
         selector = ",".join(f"{key}={value}" for key, value in deployment.selector.items())
-        try:
+        with _asking(f"Listing pods and events in {self._namespace}"):
             found = self._core.list_namespaced_pod(self._namespace, label_selector=selector).items
             return [
                 self._pod_view(pod)
@@ -149,8 +140,6 @@ class DeploymentHook:
                 if (pod.metadata.annotations or {}).get(RELEASE_ANNOTATION) == release_id
                 and pod.metadata.deletion_timestamp is None
             ]
-        except ApiException as error:
-            raise self._explain(error, f"Listing pods and events in {self._namespace}") from error
 
     def named_releases(self, deployment: ServingDeployment) -> set[str]:
         """Release ids that any ReplicaSet or pod of the Deployment still names.
@@ -158,14 +147,10 @@ class DeploymentHook:
         Raises:
             RefreshError: ``PermissionDenied`` when Airflow may not list them.
         """
-        from kubernetes.client.exceptions import ApiException
-
         selector = ",".join(f"{key}={value}" for key, value in deployment.selector.items())
-        try:
+        with _asking(f"Listing ReplicaSets and pods in {self._namespace}"):
             sets = self._apps.list_namespaced_replica_set(self._namespace, label_selector=selector).items
             pods = self._core.list_namespaced_pod(self._namespace, label_selector=selector).items
-        except ApiException as error:
-            raise self._explain(error, f"Listing ReplicaSets and pods in {self._namespace}") from error
         annotations = [(item.spec.template.metadata.annotations or {}) for item in sets]
         annotations += [(pod.metadata.annotations or {}) for pod in pods]
         return {found[RELEASE_ANNOTATION] for found in annotations if RELEASE_ANNOTATION in found}
@@ -201,19 +186,34 @@ class DeploymentHook:
         ).items
         return tuple((event.reason or "", event.message or "") for event in events)
 
-    def _explain(self, error: Any, doing: str) -> RefreshError:
-        said = _api_message(error)
-        if error.status in {401, 403}:
-            return RefreshError(
-                Reason.PERMISSION_DENIED,
-                f"{doing} was refused: {said}",
-                mend="Give Airflow's account the rights in include/manifests/access, this Deployment named.",
-            )
-        if error.status == 404:  # noqa: PLR2004 - HTTP's own number
-            return RefreshError(Reason.NOT_WIRED, f"{doing}: there is none. {said}")
-        if error.status == _CONFLICT:
-            return RefreshError(Reason.STALE_APPROVAL, f"{doing} met somebody else's change: {said}")
-        return RefreshError(Reason.UNEXPECTED, f"{doing} failed with HTTP {error.status}: {said}")
+
+@contextmanager
+def _asking(doing: str) -> Iterator[None]:
+    """Around every call of the API: its refusals, and its silence, become reasons."""
+    from kubernetes.client.exceptions import ApiException
+
+    try:
+        yield
+    except ApiException as error:
+        raise _explain(error, doing) from error
+    except HTTPError as error:
+        # An API server that restarts refuses connections; the client raises what its transport did.
+        raise RefreshError(Reason.UNEXPECTED, f"{doing} got no answer: {error}") from error
+
+
+def _explain(error: Any, doing: str) -> RefreshError:
+    said = _api_message(error)
+    if error.status in {401, 403}:
+        return RefreshError(
+            Reason.PERMISSION_DENIED,
+            f"{doing} was refused: {said}",
+            mend="Give Airflow's account the rights in include/manifests/access, this Deployment named.",
+        )
+    if error.status == 404:  # noqa: PLR2004 - HTTP's own number
+        return RefreshError(Reason.NOT_WIRED, f"{doing}: there is none. {said}")
+    if error.status == _CONFLICT:
+        return RefreshError(Reason.STALE_APPROVAL, f"{doing} met somebody else's change: {said}")
+    return RefreshError(Reason.UNEXPECTED, f"{doing} failed with HTTP {error.status}: {said}")
 
 
 def _api_message(error: Any) -> str:
