@@ -78,7 +78,8 @@ def _write_archive(layout: Path, tag: str, name: str, archive: Path, *, known: s
     entry = next(
         manifest
         for manifest in index["manifests"]
-        if manifest["annotations"]["org.opencontainers.image.ref.name"] == tag
+        # One that another image has taken the tag from, or whose push was interrupted, has no annotation.
+        if manifest.get("annotations", {}).get("org.opencontainers.image.ref.name") == tag
     )
     entry["annotations"] = {"io.containerd.image.name": name, "org.opencontainers.image.ref.name": tag}
     manifest = json.loads(_blob(layout, entry["digest"]).read_text())

@@ -42,8 +42,9 @@ def stop(checkout: Checkout) -> None:
 def clean(checkout: Checkout) -> None:
     """Stops, and removes all that was written for this checkout; the shared cache stays."""
     stop(checkout)
-    for results in Path("/var/lib/cni/results").glob(f"{checkout.bridge}-*"):
-        results.unlink()
+    for result in Path("/var/lib/cni/results").glob("*"):
+        if str(checkout.run).encode() in result.read_bytes():  # the path of the pod's network namespace
+            result.unlink()
     for link in Path("/var/log/containers").glob("*.log"):
         if link.is_symlink() and str(link.readlink()).startswith(f"{checkout.state}/"):
             link.unlink()
