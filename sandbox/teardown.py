@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from sandbox import cgroups, network, processes
@@ -43,8 +44,9 @@ def clean(checkout: Checkout) -> None:
     """Stops, and removes all that was written for this checkout; the shared cache stays."""
     stop(checkout)
     for result in Path("/var/lib/cni/results").glob("*"):
-        if str(checkout.run).encode() in result.read_bytes():  # the path of the pod's network namespace
-            result.unlink()
+        with suppress(FileNotFoundError):  # other checkouts' pods come and go meanwhile
+            if str(checkout.run).encode() in result.read_bytes():  # the path of the pod's network namespace
+                result.unlink()
     for link in Path("/var/log/containers").glob("*.log"):
         if link.is_symlink() and str(link.readlink()).startswith(f"{checkout.state}/"):
             link.unlink()
