@@ -32,7 +32,7 @@ def start(checkout: Checkout, image: LoaderImage) -> None:
         "airflow",
         [checkout.root / ".venv" / "bin" / "airflow", "standalone"],
         is_healthy=lambda: _is_healthy(checkout),
-        env=environment(checkout, image) | {"KUBECONFIG": str(home / "kubeconfig")},
+        env=environment(checkout, image),
         depends_on=preload,
         start_seconds=240,
     )
@@ -63,6 +63,8 @@ def environment(checkout: Checkout, image: LoaderImage) -> dict[str, str]:
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
         # A new model's DAG shows within so many seconds; more often costs a core that the tasks need.
         "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "10",
+        # Else an ended task may be noticed 5 s late, and one that resumes before that is taken for a killed one.
+        "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
         "AIRFLOW_CONN_KUBERNETES_DEFAULT": _connection(
             "kubernetes", {"kube_config_path": str(home / "kubeconfig"), "namespace": NAMESPACE}

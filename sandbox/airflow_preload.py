@@ -11,14 +11,15 @@ from __future__ import annotations
 import importlib
 import sys
 
-_FORKING_PROGRAMS = {"scheduler", "dag-processor"}
+_PROGRAMS = {"scheduler", "dag-processor", "triggerer"}
 _MODULES = (
     "airflow.providers.cncf.kubernetes.operators.pod",
     "airflow.providers.google.cloud.hooks.gcs",
+    "airflow.providers.cncf.kubernetes.triggers.pod",
     "airflow.providers.standard.operators.hitl",
     "kubernetes.client",
 )
 
-if _FORKING_PROGRAMS.intersection(sys.argv):
+if _PROGRAMS.intersection(sys.argv):
     for name in _MODULES:
         importlib.import_module(name)

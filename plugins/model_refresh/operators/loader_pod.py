@@ -94,6 +94,10 @@ class LoaderPodOperator(KubernetesPodOperator):
         """Go on when the triggerer saw the pod end."""
         return self._finish(lambda: super(LoaderPodOperator, self).trigger_reentry(context, event), context)
 
+    def convert_config_file_to_dict(self) -> None:
+        """Leave $KUBECONFIG alone: the connection says it all, and the provider's trigger refuses to be told twice."""
+        self._config_dict = None
+
     def cleanup(self, pod: V1Pod, remote_pod: V1Pod, *args: Any, **kwargs: Any) -> None:
         """Keep what the pod said before it is deleted."""
         self._outcome = _read_outcome(remote_pod) if remote_pod else None

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final
+from airflow.sdk.configuration import conf
 
-PARKED_SECONDS: Final = 3.0
-"""After so long Airflow's scheduler has surely noticed that a task has parked."""
+
+def parked_seconds() -> float:
+    """After how long Airflow's scheduler has surely noticed that a task has parked (docs/adr/0011-quick-resumes.md).
+
+    A supervisor may notice the end of its task only after ``[workers] min_heartbeat_interval``, and the scheduler
+    reads of it in its next loop, a second or two later.
+    """
+    return conf.getfloat("workers", "min_heartbeat_interval") + 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -22,7 +22,7 @@ from model_refresh.domain.release import (
     named_release,
 )
 from model_refresh.hooks.bucket import BucketHook
-from model_refresh.triggers import PARKED_SECONDS
+from model_refresh.triggers import parked_seconds
 
 
 class ReleaseSearch:
@@ -34,6 +34,7 @@ class ReleaseSearch:
         serving: release id that the Deployment names now.
         decided: digests that are not offered again, unless asked for by name.
         wanted: folder name or release id that a person asked for; None for the newest.
+        now: the clock.
     """
 
     def __init__(
@@ -44,13 +45,15 @@ class ReleaseSearch:
         serving: str | None,
         decided: Sequence[str],
         wanted: str | None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._config = config
         self._bucket = bucket
         self._serving = serving
         self._decided = frozenset(decided)
         self._wanted = wanted
-        self._sighting: Sighting | None = None
+        self._now = now
+        self._sightings: dict[str, Sighting] = {}
 
     def look(self) -> PinnedRelease | None:
         """List the bucket once; the release to offer, or None when there is none yet.
@@ -62,12 +65,12 @@ class ReleaseSearch:
         marker = self._config.detection.marker
         source = self._config.parsed_source
         releases, errors = find_releases(source, self._bucket.list_objects(source), marker=marker)
+        if marker is None:
+            releases = self._complete(releases)
         chosen = self._choose(releases)
         if chosen is None:
             if errors:
                 raise errors[0]
-            return None
-        if marker is None and not self._settled(chosen):
             return None
         manifest = chosen.manifest
         return PinnedRelease(
@@ -88,13 +91,21 @@ class ReleaseSearch:
                 return None
             raise
 
-    def _settled(self, release: Release) -> bool:
-        now = datetime.now(UTC)
-        if is_settled(self._sighting, release, now=now, settle=self._config.detection.settle):
-            return True
-        if self._sighting is None or self._sighting.digest != release.manifest.digest:
-            self._sighting = Sighting(digest=release.manifest.digest, at=now)
-        return False
+    def _complete(self, releases: list[Release]) -> list[Release]:
+        """Those that have settled, each by its own bytes: one that still grows does not hold up another."""
+        now, settle = self._now(), self._config.detection.settle
+        before = self._sightings
+        self._sightings = {}
+        complete = []
+        for release in releases:
+            seen = before.get(release.manifest.prefix)
+            if seen is None or seen.digest != release.manifest.digest:
+                seen = Sighting(digest=release.manifest.digest, at=now)
+            self._sightings[release.manifest.prefix] = seen
+            # The serving release stays, settled or not: nothing older than it is offered.
+            if is_settled(seen, release, now=now, settle=settle) or release.manifest.release_id == self._serving:
+                complete.append(release)
+        return complete
 
 
 class ReleaseTrigger(BaseTrigger):
@@ -149,9 +160,9 @@ class ReleaseTrigger(BaseTrigger):
         search = ReleaseSearch(config, bucket, serving=self.serving, decided=self.decided, wanted=self.wanted)
         look = sync_to_async(search.look, thread_sensitive=False)
         while True:
-            # Before the first look too: the sensor has just looked, and a task that resumes within a second of
+            # Before the first look too: the sensor has just looked, and a task that resumes within seconds of
             # parking is taken for a killed one (docs/adr/0011-quick-resumes.md).
-            await asyncio.sleep(max(pause, PARKED_SECONDS))
+            await asyncio.sleep(max(pause, parked_seconds()))
             try:
                 found = await look()
             except RefreshError as error:

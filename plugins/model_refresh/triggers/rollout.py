@@ -13,7 +13,7 @@ from asgiref.sync import sync_to_async
 from model_refresh.domain.errors import RefreshError
 from model_refresh.domain.rollout import Outcome, Verdict, judge
 from model_refresh.hooks.deployment import DeploymentHook
-from model_refresh.triggers import PARKED_SECONDS
+from model_refresh.triggers import parked_seconds
 
 _BLIND_LOOKS = 5
 """Looks in a row that may fail: an API server's restart is not a failed rollout."""
@@ -75,9 +75,9 @@ class RolloutTrigger(BaseTrigger):
         blind = 0
         last = ""
         while True:
-            # Before the first look too: a task that resumes within a second of parking is taken for a killed one
+            # Before the first look too: a task that resumes within seconds of parking is taken for a killed one
             # (docs/adr/0011-quick-resumes.md), and no rollout is over that soon.
-            await asyncio.sleep(max(self.poll, PARKED_SECONDS))
+            await asyncio.sleep(max(self.poll, parked_seconds()))
             try:
                 verdict = await look(hook)
                 blind = 0
