@@ -46,14 +46,13 @@ _TELLTALES = (
 _UNLINKABLE = frozenset({errno.ENOENT, errno.EPERM, errno.EACCES, errno.EMLINK, errno.EXDEV})
 
 
-def run(request: CopyRequest, *, volume: Volume, bucket: Bucket, with_engine: Engine | None = None) -> CopyResult:
+def run(request: CopyRequest, *, volume: Volume, bucket: Bucket) -> CopyResult:
     """Copy one shard; see ``CopyRequest``.
 
     Args:
         request: what to copy.
         volume: where to.
         bucket: asked why, when a file does not arrive.
-        with_engine: instead of the request's.
 
     Raises:
         RefreshError: ``HashMismatch``, ``GenerationDrift``, ``SourceMissing``, ``PermissionDenied``, ``NoSpace``,
@@ -70,7 +69,7 @@ def run(request: CopyRequest, *, volume: Volume, bucket: Bucket, with_engine: En
             shard=shard_of(plan.copy_shards, request.shard),
             volume=volume,
             bucket=bucket,
-            engine=with_engine or engine(request.engine),
+            engine=engine(request.engine),
             lock=lock,
             ledger=ledger,
             proven=Proven.read(volume / arrival.ledgers),

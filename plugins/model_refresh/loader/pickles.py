@@ -11,7 +11,9 @@ import gzip
 import io
 import lzma
 import pickletools
+import re
 import tarfile
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -36,6 +38,8 @@ _COMPRESSIONS: dict[bytes, Callable[[IO[bytes]], gzip.GzipFile | bz2.BZ2File | l
 # From protocol 2 on a pickle says what it is; older ones are only known by what they do.
 _MAGIC = b"\x80"
 _PROTOCOLS = range(2, 6)
+# "module name", as pickletools joins them; a name with a space or a mark in it is none that could be imported.
+_GLOBAL = re.compile(r"[\w.]+ [\w.<>]+")
 _CALLS = frozenset({"REDUCE", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "BUILD"})
 
 
@@ -46,7 +50,7 @@ def find_pickle(path: Path) -> str | None:
         # A zip is found from its end, and may have anything before it.
         if head.startswith((_ZIP, _EMPTY_ZIP)) or zipfile.is_zipfile(file):
             found = _in_zip(file)
-        elif head[_TAR_MAGIC_AT:].startswith(_TAR_MAGIC) or _is_old_tar(path, head):
+        elif head[_TAR_MAGIC_AT:].startswith(_TAR_MAGIC) or _is_old_tar(head):
             found = _in_tar(path)
         else:
             found = _in_compressed(file, head)
@@ -63,7 +67,10 @@ def judge(head: bytes) -> str | None:
 
 def _is_pickle(head: bytes) -> bool:
     said = len(head) > 1 and head.startswith(_MAGIC) and head[1] in _PROTOCOLS
-    operations = list(_operations(head))
+    with warnings.catch_warnings():
+        # It reads text that is no pickle as escapes, and complains of those that it does not know.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        operations = list(_operations(head))
     if said:
         # PROTO and one more: chance bytes rarely go on with an opcode and a stack that fit.
         return len(operations) > 1
@@ -71,24 +78,24 @@ def _is_pickle(head: bytes) -> bool:
 
 
 def _operations(head: bytes) -> Iterator[str]:
-    """Names of a pickle's operations up to the first that an unpickler would refuse.
+    """Names of a pickle's operations, up to the first that an unpickler would refuse.
 
-    Follows the stack as ``pickletools.dis`` does: a text that begins like a pickle underflows at once.
+    Follows the stack, so that a text that happens to begin with opcodes underflows, or names no module, at once.
     """
     stack: list[object] = []
     try:
-        for opcode, _, _ in pickletools.genops(head):
+        for opcode, argument, _ in pickletools.genops(head):
+            if opcode.name in {"GLOBAL", "INST"} and not _GLOBAL.fullmatch(str(argument)):
+                return
             before = opcode.stack_before
-            if pickletools.markobject in before or (
-                opcode.name == "POP" and stack and stack[-1] is pickletools.markobject
-            ):
+            if pickletools.markobject in before or (opcode.name == "POP" and stack[-1] is pickletools.markobject):
                 while stack.pop() is not pickletools.markobject:
                     pass
                 before = [item for item in before if item not in (pickletools.markobject, pickletools.stackslice)]
-            if len(stack) < len(before):
+            taken = stack[len(stack) - len(before) :]
+            if len(taken) < len(before) or pickletools.markobject in taken:
                 return
-            if before:
-                del stack[-len(before) :]
+            del stack[len(stack) - len(before) :]
             stack.extend(opcode.stack_after)
             yield opcode.name
     except (ValueError, IndexError, OverflowError):
@@ -122,13 +129,13 @@ def _in_tar(path: Path) -> str | None:
     return None
 
 
-def _is_old_tar(path: Path, head: bytes) -> bool:
+def _is_old_tar(head: bytes) -> bool:
     # The oldest format has no magic; its header's checksum is as good, and costs a try only.
     try:
-        tarfile.TarInfo.frombuf(head[:512], tarfile.ENCODING, "surrogateescape")
+        tarfile.TarInfo.frombuf(head[: tarfile.BLOCKSIZE], tarfile.ENCODING, "surrogateescape")
     except tarfile.HeaderError:
         return False
-    return path.stat().st_size % 512 == 0
+    return True
 
 
 def _in_compressed(file: IO[bytes], head: bytes) -> str | None:

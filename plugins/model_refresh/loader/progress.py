@@ -45,8 +45,9 @@ class Progress:
             self._say_if_due()
 
     def finish(self) -> None:
-        """Say the last line."""
+        """All is done: say the last line."""
         with self._lock:
+            self._done = self._total
             self._say()
 
     def _say_if_due(self) -> None:

@@ -20,6 +20,7 @@ from model_refresh.loader.engines import Batch, Engine
 
 _TAIL_LINES = 12
 _LINE_LENGTH = 300
+_GRACE_SECONDS = 5
 
 
 def batches(prefix: str, files: Iterable[ManifestFile], folder: Path) -> list[Batch]:
@@ -74,23 +75,19 @@ class _Process:
 
     def _read(self) -> None:
         assert self.popen.stdout is not None
-        for line in self.popen.stdout:
-            sys.stderr.write(line)
-            if line.strip(" .\n"):
-                self.tail.append(line.strip()[:_LINE_LENGTH])
-
-    def exit_code(self) -> int | None:
-        """None while it runs; its output is complete once it does not."""
-        code = self.popen.poll()
-        if code is not None:
-            self._reader.join(timeout=5)
-        return code
+        with self.popen.stdout as output:
+            for line in output:
+                sys.stderr.write(line)
+                # gcloud says that it is alive by dots.
+                if line.strip(" .\n"):
+                    self.tail.append(line.strip()[:_LINE_LENGTH])
 
     def end(self) -> None:
-        """End it and all its children, now."""
+        """End it and all its children, now; what it said is complete then."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.popen.pid, signal.SIGKILL)
         self.popen.wait()
+        self._reader.join(timeout=_GRACE_SECONDS)
 
 
 class Transfer:
@@ -126,7 +123,7 @@ class Transfer:
     def step(self) -> bool:
         """Start what may start; False once all have ended."""
         for process in list(self._running):
-            if process.exit_code() is not None:
+            if process.popen.poll() is not None:
                 # A child that outlives its parent would write into a file that is already judged.
                 process.end()
                 self._running.remove(process)
