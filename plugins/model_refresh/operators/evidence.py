@@ -45,14 +45,15 @@ def _gather(model: ModelConfig, context: Any, deployment: ServingDeployment) -> 
     published, readings = handover.publication(context), handover.readings(context)
     _agree(offer.release.digest, published.digest)
     read_bytes = sum(reading.bytes for reading in readings)
-    if read_bytes != published.size:
+    if not readings or read_bytes != published.size:
         raise RefreshError(
             Reason.INCOMPLETE, f"{read_bytes} bytes were read back of a release of {published.size}; all must be."
         )
     verify_seconds = max(reading.seconds for reading in readings)
     replicas = deployment.view.replicas
     # What one pod read alone is what one replica can expect; the sum of all pods would flatter it.
-    load = load_time(published.size, bytes_per_second=max(r.bytes / r.seconds for r in readings if r.seconds > 0))
+    fastest = max((reading.bytes / reading.seconds for reading in readings if reading.seconds > 0), default=0)
+    load = load_time(published.size, bytes_per_second=fastest)
     copies = handover.copies(context)
     return Evidence(
         model=model.name,

@@ -52,11 +52,12 @@ def _require_yes(context: Any) -> None:
 
 
 def _require_same_release(evidence: Evidence, context: Any) -> None:
-    pinned, published = handover.offer(context).release.digest, handover.publication(context).digest
-    if not pinned == published == evidence.digest:
+    pinned, published = handover.offer(context).release, handover.publication(context)
+    names = [f"{each.release_id} (digest {each.digest})" for each in (pinned, published, evidence)]
+    if len(set(names)) > 1:
         raise RefreshError(
             Reason.STALE_APPROVAL,
-            f"Pinned was digest {pinned}, published {published}, approved {evidence.digest}: they must be one.",
+            f"Pinned was {names[0]}, published {names[1]}, approved {names[2]}: they must be one.",
         )
 
 

@@ -48,17 +48,13 @@ class RollBackOperator(BaseOperator):
                     mend="Look at the Deployment; promote the release you want by hand.",
                 )
             if deployment.view.release == switch.after:
-                DecisionsHook(model.name).add(
-                    Outcome.ROLLED_BACK,
-                    release_id=switch.after,
-                    digest=handover.evidence(context).digest,
-                    run_id=context["run_id"],
-                    note="the promotion or its rollout failed",
-                )
+                trouble = _remember(model, switch.after, context)
                 hook.apply_release(
                     model.deployment, switch.before, resource_version=deployment.resource_version, force=True
                 )
                 self.log.warning("Deployment %s: back from %s to %s.", model.deployment, switch.after, switch.before)
+                if trouble:
+                    raise trouble
             deadline = model.rollout.deadline or derived_deadline(context)
         if switch.before is None:
             # Nothing served before, so nothing can arrive: the pods wait for the first release again.
@@ -69,3 +65,18 @@ class RollBackOperator(BaseOperator):
         """Make sure that the old release serves again."""
         with refresh_errors():
             return require_arrival(self.model, event)
+
+
+def _remember(model: ModelConfig, release_id: str, context: Any) -> RefreshError | None:
+    """Keep the release from being offered again; a record that cannot be written must not keep the old one away."""
+    try:
+        DecisionsHook(model.name).add(
+            Outcome.ROLLED_BACK,
+            release_id=release_id,
+            digest=handover.evidence(context).digest,
+            run_id=context["run_id"],
+            note="the promotion or its rollout failed",
+        )
+    except RefreshError as error:
+        return error
+    return None
