@@ -37,6 +37,7 @@ class FakeTaskInstance:
 
     def __init__(self, task_id: str = "this_task") -> None:
         self.task_id = task_id
+        self.map_index = -1
         self.xcoms: dict[tuple[str, str], Any] = {}
 
     def xcom_push(self, key: str, value: Any) -> None:
@@ -45,7 +46,7 @@ class FakeTaskInstance:
     def xcom_pull(self, task_ids: str | list[str], key: str = "return_value") -> Any:
         if isinstance(task_ids, str):
             return self.xcoms.get((task_ids, key))
-        return [value for task_id in task_ids for value in self.xcoms.get((task_id, key), [])]
+        return [value for task_id in task_ids for value in self.xcoms.get((task_id, key)) or []]
 
 
 class Run:
