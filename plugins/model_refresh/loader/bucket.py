@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from typing import TYPE_CHECKING, Protocol
 
 from model_refresh.contract import PinnedRelease
@@ -34,7 +35,8 @@ class CloudBucket:
 
     def list(self, url: str) -> list[ListedObject]:
         """See ``Bucket``."""
-        return list_objects(_client(), Source.parse(url))
+        with closing(_client()) as client:
+            return list_objects(client, Source.parse(url))
 
 
 def _client() -> Client:
