@@ -63,8 +63,6 @@ def environment(checkout: Checkout, image: LoaderImage) -> dict[str, str]:
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
         # A new model's DAG shows within so many seconds; more often costs a core that the tasks need.
         "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "10",
-        # Else an ended task may be noticed 5 s late, and one that resumes before that is taken for a killed one.
-        "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
         # A worker may notice only so much later that its task has parked, and the scheduler fails a task that resumes
         # before (docs/adr/0011-quick-resumes.md). The default of 5 s was seen to be too long.
         "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
