@@ -34,7 +34,7 @@ def start(checkout: Checkout, image: LoaderImage) -> None:
         is_healthy=lambda: _is_healthy(checkout),
         env=environment(checkout, image),
         depends_on=preload,
-        start_seconds=240,
+        start_seconds=420,
     )
     ensure_started(checkout, server)
     wait_healthy(checkout, server)

@@ -20,9 +20,10 @@ def list_objects(client: Client, source: Source) -> list[ListedObject]:
     It lists objects and does not look at the bucket itself, which ``roles/storage.objectViewer`` may not.
 
     Raises:
-        RefreshError: ``PermissionDenied`` or ``SourceMissing``, when the bucket says so.
+        RefreshError: ``PermissionDenied`` or ``SourceMissing`` when the bucket says so, ``Unexpected`` otherwise.
     """
-    from google.api_core.exceptions import Forbidden, NotFound, Unauthorized
+    from google.api_core.exceptions import Forbidden, GoogleAPIError, NotFound, Unauthorized
+    from google.auth.exceptions import GoogleAuthError
 
     try:
         blobs = list(client.list_blobs(source.bucket, prefix=source.prefix, fields=_FIELDS))
@@ -30,12 +31,14 @@ def list_objects(client: Client, source: Source) -> list[ListedObject]:
         raise RefreshError(
             Reason.SOURCE_MISSING, f"Bucket gs://{source.bucket} does not exist, or is hidden from this account."
         ) from error
-    except (Forbidden, Unauthorized) as error:
+    except (Forbidden, Unauthorized, GoogleAuthError) as error:
         raise RefreshError(
             Reason.PERMISSION_DENIED,
             f"Listing {source} was refused: {error}",
             mend=f"Grant roles/storage.objectViewer on gs://{source.bucket} to the account named above.",
         ) from error
+    except GoogleAPIError as error:
+        raise RefreshError(Reason.UNEXPECTED, f"Listing {source} failed: {error}") from error
     return [
         ListedObject(
             name=blob.name, generation=blob.generation, size=blob.size, crc32c=blob.crc32c, updated=blob.updated

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 from airflow.sdk.exceptions import AirflowException
@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from model_refresh import handover
 from model_refresh.config import ModelConfig
 from model_refresh.contract import REQUEST_VARIABLE, RESULT, VOLUME_PATH, AnyResult, Failure, Request
+from model_refresh.domain.document import Document
 from model_refresh.domain.errors import Reason, RefreshError
 from model_refresh.failing import as_airflow, refresh_errors
 from model_refresh.names import MODEL_LABEL, STEP_LABEL
@@ -34,6 +35,9 @@ class LoaderPodOperator(KubernetesPodOperator):
             Airflow serialises the arguments of mapped tasks.
         long_running: whether the pod may live for minutes; then nothing waits for it on a worker.
     """
+
+    answer: ClassVar[type[Document]]
+    """The kind of result that the pod of this step leaves."""
 
     def __init__(self, *, model: dict[str, Any], long_running: bool = False, **kwargs: Any) -> None:
         config = ModelConfig.model_validate(model)
@@ -87,7 +91,7 @@ class LoaderPodOperator(KubernetesPodOperator):
             if request is None:
                 return self._return(self.conclude(None, context))
         # Env vars are a template field and rendered by now: what a bucket's listing says is never a template.
-        self.env_vars = [*self.env_vars, _env(REQUEST_VARIABLE, request.model_dump_json())]
+        self.env_vars = [*self.env_vars, _env(REQUEST_VARIABLE, _untouchable(request.model_dump_json()))]
         return self._finish(lambda: super(LoaderPodOperator, self).execute(context), context)
 
     def trigger_reentry(self, context: Any, event: dict[str, Any]) -> Any:
@@ -110,22 +114,32 @@ class LoaderPodOperator(KubernetesPodOperator):
             if isinstance(self._outcome, Failure):
                 raise as_airflow(self._outcome.error()) from error
             raise
-        if self._outcome is None or isinstance(self._outcome, Failure):
-            raise as_airflow(
-                RefreshError(
-                    Reason.KILLED,
-                    "The pod is gone and its result with it; doubt never promotes.",
-                    mend="It is tried again; what is proven on the volume is kept.",
-                ),
-            )
         with refresh_errors():
-            return self._return(self.conclude(self._outcome, context))
+            return self._return(self.conclude(self._result(), context))
+
+    def _result(self) -> Document:
+        if self._outcome is None:
+            raise RefreshError(
+                Reason.KILLED,
+                "The pod is gone and its result with it; doubt never promotes.",
+                mend="It is tried again; what is proven on the volume is kept.",
+            )
+        if isinstance(self._outcome, Failure):
+            raise self._outcome.error()
+        if not isinstance(self._outcome, self.answer):
+            raise RefreshError(Reason.BAD_REQUEST, f"The pod answered with a {self._outcome.command} result.")
+        return self._outcome
 
     def _return(self, value: Any) -> Any:
         # One flag means two things to the provider: the sidecar, which must stay off, and pushing what is
         # returned, which must happen. The pod is over; from here on the flag means only the second.
         self.do_xcom_push = True
         return value
+
+
+def _untouchable(text: str) -> str:
+    """JSON that the kubelet leaves alone, which expands ``$(NAME)`` in an environment variable's value."""
+    return text.replace("$", "\\u0024")
 
 
 def _env(name: str, value: str) -> Any:

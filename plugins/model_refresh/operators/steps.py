@@ -9,12 +9,17 @@ from airflow.sdk.exceptions import AirflowSkipException
 from model_refresh import handover
 from model_refresh.contract import (
     CopyRequest,
+    CopyResult,
     PlanRequest,
     PlanResult,
     PruneRequest,
+    PruneResult,
     PublishRequest,
+    PublishResult,
     VerifyRequest,
+    VerifyResult,
 )
+from model_refresh.domain.errors import Reason, RefreshError
 from model_refresh.domain.evidence import human_bytes
 from model_refresh.hooks.connect import serving_hook
 from model_refresh.names import COPY_SHARD, PLAN_COPY, PRUNE_RELEASES, PUBLISH_RELEASE, VERIFY_SHARD
@@ -23,6 +28,8 @@ from model_refresh.operators.loader_pod import LoaderPodOperator
 
 class PlanCopyOperator(LoaderPodOperator):
     """Freezes the manifest and splits it; returns the shard numbers that the next tasks expand over."""
+
+    answer = PlanResult
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**({"task_id": PLAN_COPY} | kwargs))
@@ -65,6 +72,8 @@ class CopyShardOperator(LoaderPodOperator):
         shard: its number.
     """
 
+    answer = CopyResult
+
     def __init__(self, *, shard: int, **kwargs: Any) -> None:
         super().__init__(long_running=True, **({"task_id": COPY_SHARD} | kwargs))
         self.shard = shard
@@ -84,6 +93,11 @@ class CopyShardOperator(LoaderPodOperator):
             stall_seconds=self.config.copy_.stall_timeout.total_seconds(),
         )
 
+    def conclude(self, result: CopyResult | None, context: Any) -> Any:
+        """Hand on what was moved, of this shard and no other."""
+        _require_shard(self.shard, result)
+        return super().conclude(result, context)
+
 
 class VerifyShardOperator(LoaderPodOperator):
     """Reads one shard back from the volume.
@@ -91,6 +105,8 @@ class VerifyShardOperator(LoaderPodOperator):
     Args:
         shard: its number.
     """
+
+    answer = VerifyResult
 
     def __init__(self, *, shard: int, **kwargs: Any) -> None:
         super().__init__(long_running=True, **({"task_id": VERIFY_SHARD} | kwargs))
@@ -108,9 +124,16 @@ class VerifyShardOperator(LoaderPodOperator):
             workers=context["params"]["workers"],
         )
 
+    def conclude(self, result: VerifyResult | None, context: Any) -> Any:
+        """Hand on what was read back, of this shard and no other."""
+        _require_shard(self.shard, result)
+        return super().conclude(result, context)
+
 
 class PublishReleaseOperator(LoaderPodOperator):
     """Makes a proven tree a release."""
+
+    answer = PublishResult
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**({"task_id": PUBLISH_RELEASE} | kwargs))
@@ -134,6 +157,8 @@ class PublishReleaseOperator(LoaderPodOperator):
 class PruneReleasesOperator(LoaderPodOperator):
     """Deletes the releases that retention no longer keeps."""
 
+    answer = PruneResult
+
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**({"task_id": PRUNE_RELEASES} | kwargs))
 
@@ -150,3 +175,8 @@ class PruneReleasesOperator(LoaderPodOperator):
             keep=self.config.retention.keep,
             held=tuple(sorted(held)),
         )
+
+
+def _require_shard(shard: int, result: CopyResult | VerifyResult | None) -> None:
+    if result is not None and result.shard != shard:
+        raise RefreshError(Reason.BAD_REQUEST, f"Shard {shard} was asked for, and shard {result.shard} answered.")
