@@ -74,13 +74,15 @@ class Request(Document):
 
     Attributes:
         run_id: Airflow's run; the lock's owner.
-        lock_stale_seconds: after this long without a heartbeat a lock counts as left behind.
+        lock_stale_seconds: after this long without a heartbeat a lock counts as left behind. Pods beat every 10 s;
+            between its pods a run is silent, but Airflow lets no second run of a model start meanwhile, and a run
+            whose lock was taken over stops at its next step.
     """
 
     version: Literal[1] = 1
     model: str
     run_id: str
-    lock_stale_seconds: float = 120
+    lock_stale_seconds: float = 45
 
 
 class PlanRequest(Request):

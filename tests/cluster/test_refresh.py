@@ -240,7 +240,7 @@ def test_airflow_is_refused_elsewhere_and_pods_have_no_token(
         ("get", "deployments"),
         ("delete", "deployment", model.name, "--dry-run=server"),
         ("get", "secrets"),
-        ("exec", "any-pod", "--", "true"),
+        ("get", "--raw", "/api/v1/namespaces/models/pods/any-pod/exec?command=true"),
         ("get", "pods", "-n", "kube-system"),
     ):
         with pytest.raises(SandboxError, match=r"(?i)forbidden"):
