@@ -132,3 +132,22 @@ def test_without_a_lock_there_is_nothing_to_join(volume: Volume) -> None:
     with pytest.raises(RefreshError, match="is gone"):
         lock(volume).join()
     assert lock(volume).is_stale()
+
+
+def test_a_run_that_failed_for_good_does_not_keep_the_next_one_waiting(volume: Volume) -> None:
+    with pytest.raises(RefreshError), lock(volume).take():
+        raise RefreshError(Reason.HASH_MISMATCH, "a byte is wrong.")
+    lock(volume).join()
+    with pytest.raises(RefreshError, match="run-1 is writing"):
+        lock(volume, "run-2").take()
+    with pytest.raises(RefreshError), lock(volume).take():
+        raise RefreshError(Reason.HASH_MISMATCH, "a byte is wrong.")
+    lock(volume, "run-2").take()
+    assert owner(volume) == "run-2"
+
+
+def test_a_run_that_will_try_again_keeps_its_lock(volume: Volume) -> None:
+    with pytest.raises(RefreshError), lock(volume).take():
+        raise RefreshError(Reason.STALLED, "nothing moves.")
+    with pytest.raises(RefreshError, match="run-1 is writing"):
+        lock(volume, "run-2").take()

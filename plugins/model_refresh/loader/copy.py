@@ -24,7 +24,7 @@ from model_refresh.loader.ledger import Ledger, Proven, size_of
 from model_refresh.loader.lock import Lock
 from model_refresh.loader.plan import load
 from model_refresh.loader.progress import Progress, StallWatch
-from model_refresh.loader.transfer import Transfer, batches
+from model_refresh.loader.transfer import Transfer, Writeback, batches
 from model_refresh.loader.volume import Volume, delete, make_folder, note, sync_file, sync_folder
 
 _LOOK_SECONDS = 0.1
@@ -203,6 +203,7 @@ class _Copying:
                     scratch=Path(scratch),
                 ) as transfer,
             ):
+                writeback = Writeback(transfer, pool)
                 running = True
                 while running:
                     running = transfer.step()
@@ -210,6 +211,7 @@ class _Copying:
                     self.lock.check()
                     done = copied + sum(proof.result()[0].size for proof in proofs if proof.done())
                     unproven = transfer.bytes_on_volume()
+                    writeback.look(unproven)
                     watch.look((unproven, done, len(transfer.unfinished)))
                     progress.reach(kept + done + unproven)
                     time.sleep(_LOOK_SECONDS if running else 0)

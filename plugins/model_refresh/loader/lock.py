@@ -7,6 +7,7 @@ the difference of two times that the volume's own server wrote, so that nodes' c
 from __future__ import annotations
 
 import json
+import os
 import threading
 import uuid
 from dataclasses import dataclass
@@ -117,6 +118,10 @@ class Lock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+        if isinstance(error, RefreshError) and not error.retryable and self.is_owned():
+            # The run will not come back: the next one need not wait until this lock has grown old. A pod of this run
+            # that is still at work makes it young again.
+            os.utime(self._path, (0, 0))
 
     def stop(self) -> None:
         """Stop the heartbeat; the lock stays the run's."""

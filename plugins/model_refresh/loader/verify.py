@@ -45,9 +45,9 @@ def run(request: VerifyRequest, *, volume: Volume) -> VerifyResult:
                     ledger.condemn(file)
                     (tree / file.path).unlink(missing_ok=True)
                     sync_folder((tree / file.path).parent)
-    if wrong:
-        raise _mismatch(wrong, tree=tree, published=published)
-    progress.finish()
+        if wrong:
+            raise _mismatch(wrong, tree=tree, published=published)
+        progress.finish()
     return VerifyResult(
         shard=request.shard, files=len(shard.files), bytes=shard.size, seconds=time.monotonic() - started
     )
