@@ -76,7 +76,9 @@ def refresh_dag(model: ModelConfig, *, doc_md: str | None = None) -> DAG:
 
 
 def _schedule(model: ModelConfig) -> Any:
-    published = Asset(name=f"{model.name}-published", uri=model.source)
+    # Named by its URI: Airflow lets no two assets of one URI be active, and two models may share a source.
+    source = str(model.parsed_source).removesuffix("/")
+    published = Asset(name=source, uri=source)
     if model.schedule is None:
         return [published]
     return AssetOrTimeSchedule(timetable=CronTriggerTimetable(model.schedule, timezone="UTC"), assets=[published])
