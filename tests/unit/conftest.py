@@ -1,16 +1,10 @@
-"""A cluster, a bucket and Variables in memory for every test that asks for them; Airflow in a folder of its own."""
+"""A cluster, a bucket and Variables in memory for every test that asks for them."""
 
 from __future__ import annotations
 
-import os
-import tempfile
-
-# Before the first import of Airflow: it writes its configuration, and its settings are read once a process.
-os.environ["AIRFLOW_HOME"] = tempfile.mkdtemp(prefix="airflow-")
-os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "True"
-os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
-
 import pytest
+
+import tests.airflow_home  # noqa: F401 - before the first import of Airflow
 
 
 @pytest.fixture
