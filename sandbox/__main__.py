@@ -57,6 +57,8 @@ def _run(checkout: Checkout, arguments: argparse.Namespace) -> None:
         # Not locked: it may wait for a person for days, and `stop` must not wait for it.
         demo.demo(checkout, approve=arguments.approve)
     elif command == "image-context":
+        if arguments.folder.exists():
+            raise SandboxError(f"{arguments.folder} exists already; it would be overwritten. Name another folder.")
         wheels.write_context(checkout, arguments.folder)
     else:
         _LOOKS[command](checkout)

@@ -37,21 +37,25 @@ class Base:
 
     name: str
     engines: Sequence[str]
+    sdk: Path | None
 
 
-def ensure_base() -> Base:
-    """Makes the base unless it is there. The caller holds the lock on the image cache."""
+def describe() -> Base:
+    """Says what the base is on this machine, without making it."""
     sdk = _find_sdk()
     version = (sdk / "VERSION").read_text().strip() if sdk else "gsutil from PyPI"
     facts = repr((_SUITE, _PACKAGES, _RECIPE, _SDK_PARTS, version))
     name = f"localhost/model-refresh/base:{hashlib.sha256(facts.encode()).hexdigest()[:12]}"
-    base = Base(name, ("gcloud", "gsutil") if sdk else ("gsutil",))
-    if not sdk:
+    return Base(name, ("gcloud", "gsutil") if sdk else ("gsutil",), sdk)
+
+
+def ensure_made(base: Base) -> None:
+    """Makes the base unless it is there. The caller holds the lock on the image cache."""
+    if not base.sdk:
         say("image: NO GOOGLE CLOUD CLI ON THIS MACHINE. The sandbox's image has gsutil from PyPI instead;")
         say("image: engine `gcloud` is not in it, and what needs that engine is skipped, not passed.")
-    if not has_image(name):
-        _make(name, sdk)
-    return base
+    if not has_image(base.name):
+        _make(base.name, base.sdk)
 
 
 def _find_sdk() -> Path | None:
@@ -108,6 +112,6 @@ def _add_gsutil(container: str) -> None:
         python = cache_folder() / "uv" / "bin" / "python"  # sandbox/venv.sh put it there; it has pip
         output(python, "-m", "pip", "install", "--quiet", "--target", mounted / "opt" / "gsutil", "gsutil")
     command = mounted / "usr" / "bin" / "gsutil"
-    command.write_text('#!/bin/sh\nPYTHONPATH=/opt/gsutil exec /usr/bin/python3 -m gslib "$@"\n')
+    command.write_text('#!/bin/sh\nPYTHONPATH=/opt/gsutil exec /usr/bin/python3 /opt/gsutil/bin/gsutil "$@"\n')
     command.chmod(0o755)
     buildah("umount", container)

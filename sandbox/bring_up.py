@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from sandbox import (
     airflow,
@@ -19,6 +19,7 @@ from sandbox import (
     processes,
 )
 from sandbox.checkout import Checkout
+from sandbox.loader_image import LoaderImage
 from sandbox.progress import say, step
 from sandbox.teardown import ORDER
 
@@ -26,18 +27,25 @@ from sandbox.teardown import ORDER
 def up(checkout: Checkout) -> None:
     """Leaves a running sandbox; what runs already, with the same settings, is left alone."""
     debian.install_packages()
+    image = loader_image.describe(checkout)
     with ThreadPoolExecutor(max_workers=2) as pool:
         # The two slow things of a first time: one keeps the processors busy, the other mostly the disk.
         go = pool.submit(golang.build_all, checkout)
-        building = pool.submit(loader_image.ensure_built, checkout)
+        building = pool.submit(loader_image.ensure_built, checkout, image)
         go.result()
         _start_cluster(checkout)
-        image = building.result()
-    loader_image.ensure_imported(checkout, image)
-    with step("airflow"):
-        airflow.start(checkout, image)
+        # Airflow takes its time to start, and needs the image's name only.
+        importing = pool.submit(_import_when_built, building, checkout, image)
+        with step("airflow"):
+            airflow.start(checkout, image)
+        importing.result()
     environment.write(checkout, image)
     say(f"up. Airflow: {checkout.airflow_url} (admin/admin, alice/alice, bob/bob); `. .sandbox/env` for the rest")
+
+
+def _import_when_built(building: Future[None], checkout: Checkout, image: LoaderImage) -> None:
+    building.result()
+    loader_image.ensure_imported(checkout, image)
 
 
 def _start_cluster(checkout: Checkout) -> None:

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sandbox import containers
-from sandbox.base_image import ensure_base
+from sandbox import base_image, containers
+from sandbox.base_image import Base
 from sandbox.buildah import buildah, has_image
 from sandbox.checkout import Checkout, cache_folder
 from sandbox.locks import locked
@@ -25,23 +25,32 @@ class LoaderImage:
     """The image's full name, with a tag made from all that goes into it, and the engines that it has."""
 
     name: str
-    engines: Sequence[str]
+    base: Base
+
+    @property
+    def engines(self) -> Sequence[str]:
+        return self.base.engines
 
 
-def ensure_built(checkout: Checkout) -> LoaderImage:
-    """Builds the image unless these very sources were built before; several checkouts share the result."""
+def describe(checkout: Checkout) -> LoaderImage:
+    """Says which image these very sources make, without making it."""
+    base = base_image.describe()
+    return LoaderImage(f"{_NAME}:{_source_hash(checkout, base.name)}", base)
+
+
+def ensure_built(checkout: Checkout, image: LoaderImage) -> None:
+    """Builds the image unless it was built before; several checkouts share the result."""
     with locked(cache_folder() / "image.lock", "building the loader's image"):
-        base = ensure_base()
-        image = LoaderImage(f"{_NAME}:{_source_hash(checkout, base.name)}", base.engines)
-        if not has_image(image.name):
-            with step(f"image: {image.name}"):
-                context = checkout.state / "image"
-                write_context(checkout, context)
-                buildah(
-                    "bud", "--quiet", "--isolation", "chroot", "--layers", "--build-arg", f"BASE={base.name}",
-                    "--file", checkout.root / "include" / "loader" / "Dockerfile", "--tag", image.name, context,
-                )  # fmt: skip
-    return image
+        base_image.ensure_made(image.base)
+        if has_image(image.name):
+            return
+        with step(f"image: {image.name}"):
+            context = checkout.state / "image"
+            write_context(checkout, context)
+            buildah(
+                "bud", "--quiet", "--isolation", "chroot", "--layers", "--build-arg", f"BASE={image.base.name}",
+                "--file", checkout.root / "include" / "loader" / "Dockerfile", "--tag", image.name, context,
+            )  # fmt: skip
 
 
 def ensure_imported(checkout: Checkout, image: LoaderImage) -> None:

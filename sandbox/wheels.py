@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import shutil
 from pathlib import Path
@@ -24,7 +23,7 @@ def write_context(checkout: Checkout, folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "project").mkdir(parents=True)
     third_party = _third_party(checkout)
-    shutil.copytree(third_party, folder / "wheels", copy_function=os.link)
+    shutil.copytree(third_party, folder / "wheels")
     output(
         _uv(), "build", "--quiet", "--wheel", "--out-dir", folder / "project", checkout.root,
         env={"UV_PYTHON_DOWNLOADS": "never", "SOURCE_DATE_EPOCH": "315532800"},
