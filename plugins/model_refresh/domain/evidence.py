@@ -101,13 +101,16 @@ class Evidence(Document):
             (
                 "Copied",
                 (
-                    f"{human_bytes(self.copied_bytes)} in {self.copy_seconds:.0f} s"
+                    f"{human_bytes(self.copied_bytes)} in {_human_time(self.copy_seconds)}"
                     f"{_speed(self.copied_bytes, self.copy_seconds)}; {human_bytes(self.reused_bytes)} linked"
                 ),
             ),
             (
                 "Read back from the volume",
-                f"{human_bytes(self.size)} in {self.verify_seconds:.0f} s{_speed(self.size, self.verify_seconds)}",
+                (
+                    f"{human_bytes(self.size)} in {_human_time(self.verify_seconds)}"
+                    f"{_speed(self.size, self.verify_seconds)}"
+                ),
             ),
             *((_plain(check.name), _plain(check.outcome)) for check in self.checks),
             (
@@ -119,7 +122,7 @@ class Evidence(Document):
             ),
             ("Rollout", f"{self.forecast.replicas} replicas, {_plain(self.forecast.strategy)}"),
             ("Downtime", _plain(self.forecast.downtime)),
-            ("A replica reads it in", f"about {_human_time(self.forecast.load)}"),
+            ("A replica reads it in", f"about {_human_time(self.forecast.load.total_seconds())}"),
             ("Rolls back to", _code(self.serving) if self.serving else "nothing: this is the first release"),
         ]
         lines = [
@@ -158,6 +161,10 @@ def _speed(count: int, seconds: float) -> str:
     return f" ({count / MIB / seconds:.0f} MiB/s)" if count and seconds > 0 else ""
 
 
-def _human_time(span: timedelta) -> str:
-    seconds = round(span.total_seconds())
-    return f"{seconds} s" if seconds < 120 else f"{seconds // 60} min {seconds % 60} s"  # noqa: PLR2004 - two minutes read better in seconds
+def _human_time(seconds: float) -> str:
+    if seconds < 10:  # noqa: PLR2004 - below, the tenths tell
+        return f"{seconds:.1f} s"
+    if seconds < 120:  # noqa: PLR2004 - two minutes still read better in seconds
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s"

@@ -11,4 +11,5 @@ def parked_seconds() -> float:
     A supervisor may notice the end of its task only after ``[workers] min_heartbeat_interval``, and the scheduler
     reads of it in its next loop, a second or two later.
     """
-    return conf.getfloat("workers", "min_heartbeat_interval") + 2
+    interval: float = conf.getfloat("workers", "min_heartbeat_interval")
+    return interval + 2
