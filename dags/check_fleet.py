@@ -9,5 +9,5 @@ from model_refresh.fleet import load_fleet
 from model_refresh.settings import get_settings
 
 settings = get_settings()
-if errors := load_fleet(settings.models_folder, namespace=settings.namespace).errors:
+if errors := load_fleet(*settings.models_folders, namespace=settings.namespace).errors:
     raise ConfigError("\n".join(error.message for error in errors))

@@ -22,5 +22,5 @@ from model_refresh.flows.refresh import refresh_dag
 from model_refresh.settings import get_settings
 
 settings = get_settings()
-for model in load_fleet(settings.models_folder, namespace=settings.namespace).models.values():
+for model in load_fleet(*settings.models_folders, namespace=settings.namespace).models.values():
     globals()[f"refresh__{model.name}"] = refresh_dag(model, doc_md=__doc__)

@@ -76,7 +76,8 @@ def environment(checkout: Checkout, image: LoaderImage) -> dict[str, str]:
         "AIRFLOW__MODEL_REFRESH__NAMESPACE": NAMESPACE,
         "AIRFLOW__MODEL_REFRESH__LOADER_IMAGE": image.name,
         "AIRFLOW__MODEL_REFRESH__IMAGE_PULL_POLICY": "IfNotPresent",
-        "AIRFLOW__MODEL_REFRESH__MODELS_FOLDER": str(checkout.state / "models"),
+        # The fleet of the checkout, and the models that the demo and the tests make for themselves.
+        "AIRFLOW__MODEL_REFRESH__MODELS_FOLDERS": f"{checkout.root}/include/models:{checkout.state}/models",
         "AIRFLOW__MODEL_REFRESH__LOADER_ENV": json.dumps(loader_environment(checkout)),
         "STORAGE_EMULATOR_HOST": checkout.bucket_url,
         "PATH": f"{checkout.root / '.venv' / 'bin'}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",

@@ -21,5 +21,5 @@ if "airflow" not in sys.modules:
     os.environ["AIRFLOW_HOME"] = _home
     os.environ["AIRFLOW__CORE__UNIT_TEST_MODE"] = "True"
     os.environ["AIRFLOW__CORE__LOAD_EXAMPLES"] = "False"
-    os.environ["AIRFLOW__MODEL_REFRESH__MODELS_FOLDER"] = str(MODELS)
+    os.environ["AIRFLOW__MODEL_REFRESH__MODELS_FOLDERS"] = str(MODELS)
 atexit.register(shutil.rmtree, MODELS, ignore_errors=True)

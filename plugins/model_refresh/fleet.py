@@ -26,22 +26,24 @@ class Fleet:
     errors: tuple[ConfigError, ...]
 
 
-def load_fleet(folder: Path, *, namespace: str | None = None) -> Fleet:
-    """Read every ``*.yaml`` and ``*.yml`` of a folder.
+def load_fleet(*folders: Path, namespace: str | None = None) -> Fleet:
+    """Read every ``*.yaml`` and ``*.yml`` of some folders.
 
     A folder that does not exist is an error, not an empty fleet: a wrong mount must not look like
     "all models were removed".
 
     Args:
-        folder: where the files lie.
+        folders: where the files lie.
         namespace: where models live that name no namespace themselves.
     """
-    if not folder.is_dir():
-        return Fleet({}, (ConfigError(f"{folder} is not a folder: it should hold a YAML file a model."),))
     models: dict[str, ModelConfig] = {}
-    errors: list[ConfigError] = []
+    errors = [
+        ConfigError(f"{folder} is not a folder: it should hold a YAML file a model.")
+        for folder in folders
+        if not folder.is_dir()
+    ]
     served: dict[tuple[str | None, str], str] = {}
-    for file in sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")]):
+    for file in [file for folder in folders for file in sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")])]:
         try:
             model = load_model(file)
         except ConfigError as error:

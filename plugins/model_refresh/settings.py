@@ -5,24 +5,31 @@ Each setting may also come as an environment variable, ``AIRFLOW__MODEL_REFRESH_
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from pathlib import Path
 from typing import Annotated
 
 from airflow.sdk.configuration import conf
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from model_refresh.domain.document import Document
 
 SECTION = "model_refresh"
 
 
+def _split_folders(value: object) -> object:
+    return value.split(os.pathsep) if isinstance(value, str) else value
+
+
 class Settings(Document):
     """The deployment's settings."""
 
-    models_folder: Annotated[Path, Field(description="The fleet: a YAML file a model.")] = (
-        Path(__file__).resolve().parents[2] / "include" / "models"
-    )
+    models_folders: Annotated[
+        tuple[Path, ...],
+        BeforeValidator(_split_folders),
+        Field(description="The fleet: folders with a YAML file a model, separated by a colon."),
+    ] = (Path(__file__).resolve().parents[2] / "include" / "models",)
     namespace: Annotated[str, Field(description="Where models live that name no namespace themselves.")] = "models"
     loader_image: Annotated[
         str,

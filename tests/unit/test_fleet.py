@@ -137,3 +137,19 @@ def test_one_file_can_be_read_on_its_own(write):
     assert load_model(write("llama.yaml")).name == "llama"
     with pytest.raises(ConfigError, match="mistral"):
         load_model(write("other.yaml", other("mistral")))
+
+
+def test_a_fleet_may_lie_in_several_folders_and_a_name_counts_in_all_of_them(tmp_path: Path) -> None:
+    for place, deployment in (("mine", "first"), ("yours", "second")):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / "twice.yaml").write_text(
+            f"name: twice\nsource: gs://bucket/twice\nclaim: models\ndeployment: {deployment}\n"
+        )
+    (tmp_path / "yours" / "once.yaml").write_text(
+        "name: once\nsource: gs://bucket/once\nclaim: models\ndeployment: once\n"
+    )
+    fleet = load_fleet(tmp_path / "mine", tmp_path / "yours", tmp_path / "missing")
+    assert {name: model.deployment for name, model in fleet.models.items()} == {"twice": "first", "once": "once"}
+    missing, doubled = fleet.errors
+    assert "missing is not a folder" in missing.message
+    assert str(tmp_path / "yours" / "twice.yaml") in doubled.message
