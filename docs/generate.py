@@ -15,6 +15,8 @@ from pydantic import BaseModel
 
 from model_refresh.__main__ import schema as model_schema
 from model_refresh.config import ModelConfig
+from model_refresh.contract import EXIT_CODES
+from model_refresh.domain.errors import RETRYABLE, USUAL_MENDS
 from model_refresh.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -99,11 +101,30 @@ def dags() -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def reasons() -> str:
+    """Every reason that a task can fail with."""
+    lines = [
+        "# Reasons",
+        "",
+        "Made from the code by `make docs`. A failed task's message begins with one of these words, and says what "
+        "happened, where and what to do; this is what to do where it has nothing more specific to say.",
+        "",
+        "| reason | exit code of the pod | tried again | what to do |",
+        "|---|---|---|---|",
+        *(
+            f"| `{reason}` | {EXIT_CODES.get(reason, '')} | {'yes' if reason in RETRYABLE else 'no'} | {mend} |"
+            for reason, mend in USUAL_MENDS.items()
+        ),
+    ]
+    return "\n".join(lines) + "\n"
+
+
 GENERATED: dict[str, Callable[[], str]] = {
     "requirements.txt": requirements,
     "include/models/schema.json": schema,
     "docs/configuration.md": configuration,
     "docs/dags.md": dags,
+    "docs/reasons.md": reasons,
 }
 
 

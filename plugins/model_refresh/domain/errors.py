@@ -44,7 +44,7 @@ RETRYABLE = frozenset(
 )
 
 # What to do when the place that failed has nothing more specific to say.
-_MENDS: dict[Reason, str] = {
+USUAL_MENDS: dict[Reason, str] = {
     Reason.HASH_MISMATCH: "The volume does not hold what the bucket does: check the volume's health, then run "
     "again; the bad file is copied anew.",
     Reason.GENERATION_DRIFT: "Someone overwrote an object of a release. Publish it under a new folder; "
@@ -86,7 +86,7 @@ class RefreshError(Exception):
     def __init__(self, reason: Reason, message: str, *, mend: str | None = None) -> None:
         self.reason = reason
         self.message = message
-        self.mend = _MENDS[reason] if mend is None else mend
+        self.mend = USUAL_MENDS[reason] if mend is None else mend
         super().__init__(f"{reason}: {message} {self.mend}".rstrip())
 
     @property
