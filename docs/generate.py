@@ -106,8 +106,10 @@ def reasons() -> str:
     lines = [
         "# Reasons",
         "",
-        "Made from the code by `make docs`. A failed task's message begins with one of these words, and says what "
-        "happened, where and what to do; this is what to do where it has nothing more specific to say.",
+        (
+            "Made from the code by `make docs`. A failed task's message begins with one of these words, and says what "
+            "happened, where and what to do; this is what to do where it has nothing more specific to say."
+        ),
         "",
         "| reason | exit code of the pod | tried again | what to do |",
         "|---|---|---|---|",
