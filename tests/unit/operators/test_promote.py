@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
 from model_refresh import handover
@@ -99,5 +100,6 @@ def test_a_first_release_is_promoted_over_nothing(outside, promote):
     assert handover.switch(run.context) == handover.Switch(before=None, after=OFFERED)
 
 
-def test_it_is_never_tried_again_by_itself(promote):
-    assert promote.retries == 0
+def test_it_is_never_tried_again_by_itself():
+    with DAG("refresh__llama", schedule=None, default_args={"retries": 2}):
+        assert PromoteReleaseOperator(task_id=PROMOTE_RELEASE, model=model()).retries == 0

@@ -6,6 +6,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowSkipException
 
 from model_refresh import handover
+from model_refresh.domain.errors import RefreshError
 from model_refresh.names import PLAN_COPY
 from model_refresh.operators.steps import (
     CopyShardOperator,
@@ -16,7 +17,7 @@ from model_refresh.operators.steps import (
 from tests.unit import kube
 from tests.unit.given import model
 from tests.unit.kube import SERVING, deployment
-from tests.unit.run import DIGEST, OFFERED, Run, plan, release
+from tests.unit.run import DIGEST, OFFERED, Run, copied, plan, release
 
 
 def plain(**fields):
@@ -49,6 +50,13 @@ def test_a_shard_is_copied_with_the_engine_that_was_chosen():
     assert (request.shard, request.engine, request.workers, request.stall_seconds) == (1, "gsutil", 9, 90)
     assert request.release == release
     assert CopyShardOperator(model=plain(), shard=5).request(Run().context) is None
+
+
+def test_another_shards_answer_is_not_handed_on():
+    task = CopyShardOperator(model=plain(), shard=1)
+    assert task.conclude(copied(1), Run().context) == handover.dump(copied(1))
+    with pytest.raises(RefreshError, match="shard 0 answered"):
+        task.conclude(copied(0), Run().context)
 
 
 def test_publishing_knows_what_was_allowed_and_how_long_it_took():

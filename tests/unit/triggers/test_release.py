@@ -56,6 +56,8 @@ def test_it_survives_the_trigger_table():
     assert type(again) is ReleaseTrigger
     assert again.serialize() == made.serialize()
     assert vars(again).keys() == vars(made).keys()
+    assert arguments == {name: getattr(made, name) for name in arguments}
+    assert arguments == {name: getattr(again, name) for name in arguments}
     assert arguments.keys() == {"model", "gcp_conn_id", "serving", "decided", "wanted", "until"}
 
 

@@ -56,6 +56,8 @@ def test_it_survives_the_trigger_table():
     assert type(again) is RolloutTrigger
     assert again.serialize() == made.serialize()
     assert vars(again).keys() == vars(made).keys()
+    assert arguments == {name: getattr(made, name) for name in arguments}
+    assert arguments == {name: getattr(again, name) for name in arguments}
 
 
 def test_it_fires_when_every_replica_serves(outside, fire):
