@@ -139,7 +139,7 @@ def test_one_file_can_be_read_on_its_own(write):
         load_model(write("other.yaml", other("mistral")))
 
 
-def test_a_fleet_may_lie_in_several_folders_and_a_name_counts_in_all_of_them(tmp_path: Path) -> None:
+def test_a_fleet_may_lie_in_several_folders_and_a_name_counts_in_all_of_them(tmp_path):
     for place, deployment in (("mine", "first"), ("yours", "second")):
         (tmp_path / place).mkdir()
         (tmp_path / place / "twice.yaml").write_text(
