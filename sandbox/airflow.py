@@ -84,9 +84,10 @@ def environment(checkout: Checkout, image: LoaderImage) -> dict[str, str]:
     }
 
 
-def loader_environment(checkout: Checkout, url: str = "") -> dict[str, str]:
-    """What the loader's pods are given so that they copy from this bucket, by one of its doors."""
-    options = json.dumps(bucket.gsutil_options(checkout))
+def loader_environment(checkout: Checkout, *, slow: bool = False) -> dict[str, str]:
+    """What the loader's pods are given so that they copy from this bucket, by its slow door if so."""
+    options = json.dumps(bucket.gsutil_options(checkout, slow=slow))
+    url = checkout.slow_bucket_url if slow else ""
     return bucket.client_environment(checkout, url) | {"MODEL_REFRESH_GSUTIL_OPTIONS": options}
 
 

@@ -18,7 +18,8 @@ from sandbox.http import answers
 from sandbox.processes import Program, ensure_started, wait_healthy
 
 NAME = "models"
-_SLOW = "slow-bucket"
+SLOW_DOORS = {"slow-bucket": ("slow_bucket", "bucket_http"), "slow-bucket-https": ("slow_bucket_https", "bucket_https")}
+"""Toxiproxy's name of each slow door, its port and the port behind it; gsutil needs the second."""
 
 
 def start(checkout: Checkout) -> None:
@@ -30,7 +31,7 @@ def start(checkout: Checkout) -> None:
         ensure_started(checkout, server)
     for server in servers:
         wait_healthy(checkout, server)
-    _make_slow_door(checkout)
+    _make_slow_doors(checkout)
 
 
 def names(checkout: Checkout, prefix: str) -> list[str]:
@@ -65,11 +66,11 @@ def client_environment(checkout: Checkout, url: str = "") -> dict[str, str]:
     }
 
 
-def gsutil_options(checkout: Checkout) -> list[str]:
+def gsutil_options(checkout: Checkout, *, slow: bool = False) -> list[str]:
     """What gsutil needs on top, each for an option `-o`: it speaks HTTPS only, and to a boto host."""
     return [
         f"Credentials:gs_json_host={checkout.host}",
-        f"Credentials:gs_json_port={checkout.port('bucket_https')}",
+        f"Credentials:gs_json_port={checkout.port('slow_bucket_https' if slow else 'bucket_https')}",
         "Boto:https_validate_certificates=False",
     ]
 
@@ -97,11 +98,14 @@ def _toxiproxy(checkout: Checkout) -> Program:
     return Program("toxiproxy", command, lambda: answers(f"{checkout.toxiproxy_url}/version"))
 
 
-def _make_slow_door(checkout: Checkout) -> None:
-    """A second door to the bucket, as fast as the first until a test adds a toxic to it."""
-    door = {
-        "name": _SLOW,
-        "listen": f"{checkout.host}:{checkout.port('slow_bucket')}",
-        "upstream": f"{checkout.host}:{checkout.port('bucket_http')}",
-    }
-    httpx.post(f"{checkout.toxiproxy_url}/populate", json=[door], trust_env=False).raise_for_status()
+def _make_slow_doors(checkout: Checkout) -> None:
+    """Second doors to the bucket, as fast as the first until a test adds a toxic to them."""
+    doors = [
+        {
+            "name": name,
+            "listen": f"{checkout.host}:{checkout.port(door)}",
+            "upstream": f"{checkout.host}:{checkout.port(behind)}",
+        }
+        for name, (door, behind) in SLOW_DOORS.items()
+    ]
+    httpx.post(f"{checkout.toxiproxy_url}/populate", json=doors, trust_env=False).raise_for_status()

@@ -30,6 +30,7 @@ _PORT_NAMES = (
     "bucket_https",
     "toxiproxy",
     "slow_bucket",
+    "slow_bucket_https",
     "airflow",
     "airflow_worker_log",
     "airflow_trigger_log",

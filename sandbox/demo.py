@@ -19,16 +19,16 @@ from sandbox.progress import say
 _DAG = f"refresh__{MODEL}"
 _APPROVE = "approve_release"
 _POLL_SECONDS = 1.0
-_CONFIG = f"""\
+_CONFIG = """\
 # Written by `make demo`. Only the first four fields are needed; the rest fits a run into a small machine.
-name: {MODEL}
-source: gs://models/{MODEL}
+name: {model}
+source: gs://models/{model}
 claim: models
-deployment: {MODEL}
+deployment: {model}
 schedule: null
 detection: {{poll: 2s, wait: 1m}}
 rollout: {{poll: 2s}}
-copy: {{pods: 2, workers: 2, resources: {{cpu: 100m, memory: 1Gi}}}}
+copy: {{engine: {engine}, pods: 2, workers: 2, resources: {{cpu: 100m, memory: 1Gi}}}}
 """
 
 
@@ -51,7 +51,9 @@ def demo(checkout: Checkout, *, approve: bool) -> None:
 def _demo(checkout: Checkout, *, approve: bool) -> None:
     env = environment.read(checkout)
     api = AirflowApi(checkout.airflow_url, "admin", "admin")
-    (checkout.state / "models" / f"{MODEL}.yaml").write_text(_CONFIG)
+    (checkout.state / "models" / f"{MODEL}.yaml").write_text(
+        _CONFIG.format(model=MODEL, engine=env["SANDBOX_ENGINES"].split(",")[0])
+    )
     serving.deploy(checkout, MODEL, image=env["SANDBOX_IMAGE"])
     before = _served(checkout)
     release, sums = publish_next(checkout)

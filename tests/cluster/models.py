@@ -23,8 +23,9 @@ from google.cloud.storage import Client
 
 from model_refresh.names import refresh_dag_id
 from sandbox import serving
+from sandbox.airflow import loader_environment
 from sandbox.airflow_api import AirflowApi, Run, wait_until
-from sandbox.bucket import client_environment
+from sandbox.bucket import SLOW_DOORS
 from sandbox.checkout import Checkout
 from sandbox.errors import SandboxError
 from sandbox.kubectl import kubectl
@@ -101,7 +102,9 @@ class Fixture:
             slow: copy through the slow door.
             **fields: more fields of the file.
         """
-        copy = {"pods": 2, "workers": 1, "resources": {"cpu": "50m", "memory": "256Mi"}} | fields.pop("copy", {})
+        engine = self.sandbox.env["SANDBOX_ENGINES"].split(",")[0]
+        small = {"engine": engine, "pods": 2, "workers": 1, "resources": {"cpu": "50m", "memory": "256Mi"}}
+        copy = small | fields.pop("copy", {})
         if slow:
             copy["env"] = self._slow_door()
         content = {
@@ -125,9 +128,10 @@ class Fixture:
             "stream": "downstream",
             "attributes": {"rate": SLOW_KIB_PER_SECOND},
         }
-        answer = httpx.post(f"{api}/proxies/slow-bucket/toxics", json=toxic, trust_env=False)
-        assert answer.is_success or answer.status_code == httpx.codes.CONFLICT, answer.text
-        return client_environment(self.sandbox.checkout, self.sandbox.env["SANDBOX_SLOW_BUCKET_URL"])
+        for door in SLOW_DOORS:
+            answer = httpx.post(f"{api}/proxies/{door}/toxics", json=toxic, trust_env=False)
+            assert answer.is_success or answer.status_code == httpx.codes.CONFLICT, answer.text
+        return loader_environment(self.sandbox.checkout, slow=True)
 
     def publish(self, release: str, files: Mapping[str, bytes], *, marker: bool = True) -> None:
         """Upload a release, marker last."""

@@ -70,7 +70,7 @@ def refresh_dag(model: ModelConfig, *, doc_md: str | None = None) -> DAG:
         )
         roll_back = RollBackOperator(task_id=names.ROLL_BACK, model=model, trigger_rule=TriggerRule.ONE_FAILED)
 
-        chain(wait, plan, copy, verify, publish, gather, approve, promote, watch, prune, record)
+        chain(wait, plan, copy, verify, publish, gather, approve, promote, watch, [prune, record])
         [promote, watch] >> roll_back
     return dag
 

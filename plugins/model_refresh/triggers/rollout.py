@@ -74,10 +74,9 @@ class RolloutTrigger(BaseTrigger):
         look = sync_to_async(self._look, thread_sensitive=False)
         blind = 0
         last = ""
+        # A task that resumes within seconds of parking is taken for a killed one (docs/adr/0011-quick-resumes.md).
+        await asyncio.sleep(parked_seconds())
         while True:
-            # Before the first look too: a task that resumes within seconds of parking is taken for a killed one
-            # (docs/adr/0011-quick-resumes.md), and no rollout is over that soon.
-            await asyncio.sleep(max(self.poll, parked_seconds()))
             try:
                 verdict = await look(hook)
                 blind = 0
@@ -98,6 +97,7 @@ class RolloutTrigger(BaseTrigger):
             if verdict.detail != last:
                 self.log.info("%s: %s", self.deployment, verdict.detail)
                 last = verdict.detail
+            await asyncio.sleep(self.poll)
 
     def _look(self, hook: DeploymentHook) -> Verdict:
         deployment = hook.get(self.deployment)
