@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from google.cloud.storage import Client
 
 # Only what a manifest pins: a listing of many thousand objects stays small.
-_FIELDS = "items(name,generation,size,crc32c,updated),nextPageToken"
+_FIELDS = "items(name,generation,size,crc32c,timeCreated),nextPageToken"
 
 
 def list_objects(client: Client, source: Source) -> list[ListedObject]:
@@ -41,7 +41,11 @@ def list_objects(client: Client, source: Source) -> list[ListedObject]:
         raise RefreshError(Reason.UNEXPECTED, f"Listing {source} failed: {error}") from error
     return [
         ListedObject(
-            name=blob.name, generation=blob.generation, size=blob.size, crc32c=blob.crc32c, updated=blob.updated
+            name=blob.name,
+            generation=blob.generation,
+            size=blob.size,
+            crc32c=blob.crc32c,
+            created=blob.time_created,
         )
         for blob in blobs
     ]

@@ -51,7 +51,9 @@ def served(bucket: FakeBucket) -> Iterator[str]:
                     "generation": str(listed.generation),
                     "size": str(listed.size),
                     "crc32c": listed.crc32c,
-                    "updated": listed.updated.isoformat().replace("+00:00", "Z"),
+                    "timeCreated": listed.created.isoformat().replace("+00:00", "Z"),
+                    # A change of storage class moves this one, and no release with it.
+                    "updated": "2099-01-01T00:00:00Z",
                 }
                 for listed in bucket.list(f"gs://{url.path.split('/')[4]}/{prefix}")
             ]

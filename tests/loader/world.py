@@ -108,7 +108,7 @@ class FakeBucket:
                         generation=int(file.name),
                         size=len(content),
                         crc32c=crc32c(content),
-                        updated=datetime.fromtimestamp(int(file.name) / 1e6, UTC),
+                        created=datetime.fromtimestamp(int(file.name) / 1e6, UTC),
                     )
                 )
         return listed

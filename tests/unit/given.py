@@ -37,7 +37,7 @@ def manifest(*files: ManifestFile, prefix: str = PREFIX) -> Manifest:
 
 def listed(name: str, *, generation: int = 1, at: datetime = NOON, size: int = 10) -> ListedObject:
     """One object of a bucket's listing."""
-    return ListedObject(name=name, generation=generation, size=size, crc32c=crc(size), updated=at)
+    return ListedObject(name=name, generation=generation, size=size, crc32c=crc(size), created=at)
 
 
 files = st.builds(

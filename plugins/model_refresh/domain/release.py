@@ -49,14 +49,15 @@ class ListedObject:
 
     Attributes:
         name: full object name.
-        updated: when the object was last written; time zone aware.
+        created: when this generation was written; time zone aware. Not Cloud Storage's ``updated``, which a change
+            of metadata or of the storage class moves too.
     """
 
     name: str
     generation: int
     size: int
     crc32c: str
-    updated: datetime
+    created: datetime
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,17 +76,19 @@ class Release:
 
 
 def find_releases(
-    source: Source, objects: Iterable[ListedObject], *, marker: str | None
+    source: Source, objects: Iterable[ListedObject], *, marker: str | None, overwritten: bool = False
 ) -> tuple[list[Release], list[RefreshError]]:
     """Group a listing into releases, newest first.
 
-    A folder without its marker is not a release yet and is left out. A folder that cannot be pinned (an
-    unsafe name, say) is returned as an error, so that it neither hides nor takes away the others.
+    A folder without its marker is not a release yet and is left out, and so is one with a file newer than its
+    marker: a publisher is overwriting it. A folder that cannot be pinned (an unsafe name, say) is returned as
+    an error, so that it neither hides nor takes away the others.
 
     Args:
         source: where the objects were listed.
         objects: everything below the source.
         marker: name of the object that a publisher writes last, or None where there is none.
+        overwritten: whether a folder that is being overwritten counts all the same.
     """
     folders: dict[str, list[ListedObject]] = defaultdict(list)
     for listed in objects:
@@ -96,7 +99,7 @@ def find_releases(
     errors: list[RefreshError] = []
     for folder, members in folders.items():
         try:
-            release = _release(source, folder, members, marker)
+            release = _release(source, folder, members, marker, overwritten=overwritten)
         except RefreshError as error:
             errors.append(error)
         except ValidationError as error:
@@ -110,10 +113,16 @@ def find_releases(
     return releases, errors
 
 
-def _release(source: Source, folder: str, members: list[ListedObject], marker: str | None) -> Release | None:
+def _release(
+    source: Source, folder: str, members: list[ListedObject], marker: str | None, *, overwritten: bool
+) -> Release | None:
     inside = f"{source.prefix}{folder}/"
     marks = [member for member in members if member.name == f"{inside}{marker}"] if marker else []
     if marker and not marks:
+        return None
+    # A console's "new folder" is an empty object whose name ends in a slash; it carries nothing.
+    carrying = [m for m in members if m not in marks and not (m.name.endswith("/") and m.size == 0)]
+    if marks and not overwritten and any(member.created > marks[0].created for member in carrying):
         return None
     files = [
         ManifestFile(
@@ -122,14 +131,12 @@ def _release(source: Source, folder: str, members: list[ListedObject], marker: s
             size=member.size,
             crc32c=member.crc32c,
         )
-        for member in members
-        # A console's "new folder" is an empty object whose name ends in a slash; it carries nothing.
-        if member not in marks and not (member.name.endswith("/") and member.size == 0)
+        for member in carrying
     ]
     return Release(
         manifest=Manifest.pin(f"gs://{source.bucket}/{inside}", files),
         marker_generation=marks[0].generation if marks else None,
-        published=marks[0].updated if marks else max(member.updated for member in members),
+        published=marks[0].created if marks else max(member.created for member in members),
     )
 
 

@@ -146,13 +146,17 @@ class FakeStorage:
 
     buckets: dict[str, list[ListedObject]] = field(default_factory=dict)
 
-    def list_blobs(self, bucket: str, *, prefix: str, fields: str) -> list[ListedObject]:  # noqa: ARG002 - the client's signature
-        """The objects below a prefix; a listed object has all of a blob that is asked for."""
+    def list_blobs(self, bucket: str, *, prefix: str, fields: str) -> list[Any]:  # noqa: ARG002 - the client's signature
+        """The objects below a prefix, with all of a blob that is asked for."""
         from google.api_core.exceptions import NotFound
 
         if bucket not in self.buckets:
             raise NotFound(f"no bucket {bucket}")  # type: ignore[no-untyped-call] # Google's own
-        return [listed for listed in self.buckets[bucket] if listed.name.startswith(prefix)]
+        return [
+            SimpleNamespace(**vars(listed), time_created=listed.created)
+            for listed in self.buckets[bucket]
+            if listed.name.startswith(prefix)
+        ]
 
 
 @dataclass

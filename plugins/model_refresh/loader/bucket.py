@@ -61,7 +61,10 @@ def pin_again(bucket: Bucket, release: PinnedRelease, *, known: Manifest | None 
         RefreshError: ``GenerationDrift`` when it differs in any object; ``SourceMissing`` when it is gone.
     """
     parent, folder = release.prefix.rstrip("/").rsplit("/", 1)
-    found, errors = find_releases(Source.parse(parent), bucket.list(release.prefix), marker=release.marker)
+    # One that is being overwritten since has drifted: that says more than that it is not complete.
+    found, errors = find_releases(
+        Source.parse(parent), bucket.list(release.prefix), marker=release.marker, overwritten=True
+    )
     for error in errors:
         raise error
     if not found:

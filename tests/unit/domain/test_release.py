@@ -82,7 +82,7 @@ def test_a_bad_folder_name_does_not_take_away_the_others(folder):
 
 
 def test_an_object_without_a_checksum_does_not_take_away_the_others():
-    broken = ListedObject(name="llama/v2/b.bin", generation=1, size=1, crc32c=None, updated=NOON)
+    broken = ListedObject(name="llama/v2/b.bin", generation=1, size=1, crc32c=None, created=NOON)
     names, errors = found([*complete("v1"), *complete("v2"), broken])
     assert names == ["v1"]
     assert len(errors) == 1
@@ -110,6 +110,17 @@ def test_the_marker_is_no_file_of_the_release_and_its_generation_is_kept():
 def test_a_marker_in_a_sub_folder_completes_nothing():
     names, errors = found([listed("llama/v1/model.bin"), listed("llama/v1/sub/_SUCCESS")])
     assert (names, errors) == ([], [])
+
+
+@pytest.mark.parametrize(("marked", "complete"), [(-1, []), (0, ["v1"]), (1, ["v1"])])
+def test_a_folder_with_a_file_newer_than_its_marker_is_being_overwritten(marked, complete):
+    objects = [listed("llama/v1/model.bin"), listed("llama/v1/_SUCCESS", at=NOON + timedelta(seconds=marked))]
+    assert found(objects) == (complete, [])
+
+
+def test_a_folder_that_is_being_overwritten_is_not_yet_refused():
+    overwritten = [listed("llama/v1/a\nb", at=NOON + timedelta(seconds=1)), listed("llama/v1/_SUCCESS")]
+    assert found(overwritten) == ([], [])
 
 
 def test_without_a_marker_a_release_is_as_young_as_its_newest_object():
