@@ -111,6 +111,10 @@ class AirflowApi:
         )
         return asked
 
+    def clear(self, run: Run) -> None:
+        """Make a run do everything again, as a person can."""
+        self._client.post(f"{run.path}/clear", json={"dry_run": False, "only_failed": False}).raise_for_status()
+
     def answer(self, run: Run, option: str) -> httpx.Response:
         """Answer the run's question, as no person could faster (docs/adr/0011-quick-resumes.md)."""
         time.sleep(SEEN_PARKED)

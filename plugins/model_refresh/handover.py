@@ -17,7 +17,9 @@ from model_refresh.contract import (
 from model_refresh.domain.document import Document
 from model_refresh.domain.errors import Reason, RefreshError
 from model_refresh.domain.evidence import Evidence
+from model_refresh.domain.manifest import Digest
 from model_refresh.names import (
+    APPROVE_RELEASE,
     COPY_SHARD,
     GATHER_EVIDENCE,
     PLAN_COPY,
@@ -30,6 +32,7 @@ from model_refresh.names import (
 PLAN_KEY = "plan"
 """The plan's own key: its return value is what the mapped tasks expand over."""
 SWITCH_KEY = "switch"
+QUESTION_KEY = "question"
 
 _T = TypeVar("_T")
 
@@ -43,6 +46,18 @@ class Offer(Document):
     """
 
     release: PinnedRelease
+    serving: str | None
+
+
+class Question(Document):
+    """What ``approve_release`` asked about; written down when it asked.
+
+    Attributes:
+        serving: release id that the person was shown as the one to be replaced.
+    """
+
+    release_id: str
+    digest: Digest
     serving: str | None
 
 
@@ -86,6 +101,11 @@ def publication(context: Mapping[str, Any]) -> PublishResult:
 def evidence(context: Mapping[str, Any]) -> Evidence:
     """What the approver saw."""
     return _pull(context, GATHER_EVIDENCE, Evidence)
+
+
+def question(context: Mapping[str, Any]) -> Question:
+    """What the person was asked."""
+    return _pull(context, APPROVE_RELEASE, Question, key=QUESTION_KEY)
 
 
 def switch(context: Mapping[str, Any]) -> Switch | None:

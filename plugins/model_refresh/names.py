@@ -10,7 +10,6 @@ FIELD_MANAGER: Final = "model-refresh"
 """Who the API server says owns that annotation."""
 MODEL_LABEL: Final = "model-refresh/model"
 STEP_LABEL: Final = "model-refresh/step"
-RELEASE_LABEL: Final = "model-refresh/release"
 
 WAIT_FOR_RELEASE: Final = "wait_for_release"
 PLAN_COPY: Final = "plan_copy"

@@ -8,6 +8,7 @@ import signal
 import stat
 from pathlib import Path
 
+import httpx
 import pytest
 
 from sandbox.airflow_api import TASK_ENDED, AirflowApi, wait_until
@@ -88,6 +89,25 @@ def test_rejected_is_untouched_and_not_offered_again(model: Fixture, airflow: Ai
     assert airflow.xcom(by_name, "plan_copy", key="plan")["published"] is True
     assert alice.answer(by_name, "Reject").is_success
     assert airflow.wait_for_end(by_name) == "success"
+
+
+def test_a_cleared_run_never_asks_under_its_old_card(model: Fixture, airflow: AirflowApi, alice: AirflowApi) -> None:
+    """Airflow keeps a task's first card: a yes to it must not promote what the run found the second time."""
+    model.configure(approval={"approvers": ["admin"]})
+    model.publish("r1", some_files("one"))
+    run = model.refresh()
+    airflow.wait_for_question(run)
+    refused = alice.answer(run, "Approve")
+    assert refused.status_code == httpx.codes.FORBIDDEN, "alice is no approver of this model"
+    assert airflow.answer(run, "Reject").is_success
+    assert airflow.wait_for_end(run) == "success"
+
+    model.publish("r2", some_files("two"))
+    untouched = model.template()
+    airflow.clear(run)
+    assert airflow.wait_for_end(run) == "failed"
+    assert "start a new run" in airflow.log(run, "approve_release")
+    assert model.template() == untouched
 
 
 def test_nobody_answers(model: Fixture, airflow: AirflowApi) -> None:

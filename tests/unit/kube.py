@@ -21,6 +21,7 @@ def deployment(
     claim: str = "models",
     path: str = "llama/releases/$(MODEL_RELEASE)",
     read_only: bool = True,
+    volume_read_only: bool = True,
     field_path: str | None = FIELD,
     replicas: int = 2,
     status: dict[str, Any] | None = None,
@@ -40,7 +41,8 @@ def deployment(
         volume_mounts=[k8s.V1VolumeMount(name="models", mount_path="/models", sub_path_expr=path, read_only=read_only)],
     )
     volume = k8s.V1Volume(
-        name="models", persistent_volume_claim=k8s.V1PersistentVolumeClaimVolumeSource(claim_name=claim)
+        name="models",
+        persistent_volume_claim=k8s.V1PersistentVolumeClaimVolumeSource(claim_name=claim, read_only=volume_read_only),
     )
     rolled_out = {
         "observed_generation": 1,

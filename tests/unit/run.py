@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 from model_refresh import handover
@@ -60,6 +61,7 @@ class Run:
             "run_id": "manual__1",
             "params": DEFAULTS | params,
             "outlet_events": {},
+            "dag_run": SimpleNamespace(run_type="manual"),
         }
         self.left(WAIT_FOR_RELEASE, handover.dump(handover.Offer(release=release, serving=serving)))
         self.left(PLAN_COPY, handover.dump(plan()), key=handover.PLAN_KEY)
@@ -70,6 +72,9 @@ class Run:
         self.left(
             APPROVE_RELEASE, {"chosen_options": ["Approve"], "responded_by_user": {"id": "alice", "name": "Alice"}}
         )
+
+        asked = handover.Question(release_id=OFFERED, digest=DIGEST, serving=serving)
+        self.left(APPROVE_RELEASE, handover.dump(asked), key=handover.QUESTION_KEY)
 
     def left(self, task_id: str, value: Any, *, key: str = "return_value") -> Run:
         self.ti.xcoms[task_id, key] = value

@@ -102,7 +102,8 @@ class Evidence(Document):
                 "Copied",
                 (
                     f"{human_bytes(self.copied_bytes)} in {_human_time(self.copy_seconds)}"
-                    f"{_speed(self.copied_bytes, self.copy_seconds)}; {human_bytes(self.reused_bytes)} linked"
+                    f"{_speed(self.copied_bytes, self.copy_seconds)}; "
+                    f"{human_bytes(self.reused_bytes)} were on the volume already"
                 ),
             ),
             (

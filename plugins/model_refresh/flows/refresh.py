@@ -68,7 +68,13 @@ def refresh_dag(model: ModelConfig, *, doc_md: str | None = None) -> DAG:
         record = RecordOperator(
             task_id=names.RECORD, model=model, asset=Asset(name=model.name, uri=names.asset_uri(model.name))
         )
-        roll_back = RollBackOperator(task_id=names.ROLL_BACK, model=model, trigger_rule=TriggerRule.ONE_FAILED)
+        roll_back = RollBackOperator(
+            task_id=names.ROLL_BACK,
+            model=model,
+            trigger_rule=TriggerRule.ONE_FAILED,
+            # A control plane's upgrade takes minutes, and nothing else brings the old release back.
+            retries=20,
+        )
 
         chain(wait, plan, copy, verify, publish, gather, approve, promote, watch, [prune, record])
         [promote, watch] >> roll_back

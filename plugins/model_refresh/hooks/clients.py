@@ -37,6 +37,26 @@ class Clients:
         """Write an Airflow Variable."""
         Variable.set(key, text)
 
+    def ask(self, question: dict[str, Any]) -> tuple[str, str | None]:
+        """Put a question to Airflow's people; subject and body of the card that they are shown.
+
+        Airflow stores a task's first card and keeps it, whatever a later try or a cleared task would ask
+        (``upsert_hitl_detail`` of its execution API); the operator's own call drops the answer that says so.
+
+        Args:
+            question: arguments of Airflow's ``CreateHITLDetailPayload``.
+        """
+        from airflow.sdk.execution_time import task_runner  # noqa: PLC0415 - only a running task has a supervisor
+        from airflow.sdk.execution_time.comms import (  # noqa: PLC0415 - see above
+            CreateHITLDetailPayload,
+            HITLDetailRequestResult,
+        )
+
+        shown = task_runner.SUPERVISOR_COMMS.send(CreateHITLDetailPayload(**question))
+        if not isinstance(shown, HITLDetailRequestResult):
+            raise TypeError(f"Airflow answered a question with {shown!r}")
+        return shown.subject, shown.body
+
 
 _clients: ContextVar[Clients] = ContextVar("clients", default=Clients())  # noqa: B039 - it holds nothing
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 
 _CONFLICT = 409
 _APPLY = "application/apply-patch+yaml"
+_TIMEOUT = (5, 30)
+"""Seconds to connect and to answer: an API server that accepts and never answers must not outlast a deadline."""
+_SWITCH_ATTEMPTS = 20
+_SWITCH_PAUSE_SECONDS = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +79,7 @@ class DeploymentHook:
 
     def _read(self, name: str) -> V1Deployment:
         with _asking(f"Reading Deployment {self._namespace}/{name}"):
-            return self._apps.read_namespaced_deployment(name, self._namespace)
+            return self._apps.read_namespaced_deployment(name, self._namespace, _request_timeout=_TIMEOUT)
 
     def check_wiring(self, name: str, *, model: str, claim: str) -> ServingDeployment:
         """Read a Deployment and make sure that the annotation really decides what it serves.
@@ -83,7 +88,11 @@ class DeploymentHook:
             RefreshError: ``NotWired``, saying which piece is missing.
         """
         deployment = self._read(name)
-        problem = _wiring_problem(deployment.spec.template, model=model, claim=claim)
+        problem = (
+            "it is paused"
+            if deployment.spec.paused
+            else _wiring_problem(deployment.spec.template, model=model, claim=claim)
+        )
         if problem:
             raise RefreshError(
                 Reason.NOT_WIRED,
@@ -122,8 +131,38 @@ class DeploymentHook:
                 field_manager=FIELD_MANAGER,
                 force=force,
                 _content_type=_APPLY,
+                _request_timeout=_TIMEOUT,
                 **({"dry_run": "All"} if dry_run else {}),
             )
+
+    def switch(
+        self, name: str, release_id: str | None, *, check: Callable[[ServingDeployment], None], force: bool = False
+    ) -> None:
+        """Apply a release to a Deployment that still is what the caller thinks it is.
+
+        The controller writes the Deployment's status all the time, and each write makes an apply with the former
+        resourceVersion a conflict: so read, check, apply, again and again for some seconds.
+
+        Args:
+            name: the Deployment.
+            release_id: what to serve; None takes the annotation away.
+            check: raises unless the Deployment, as it is now, may be switched.
+            force: see ``apply_release``.
+
+        Raises:
+            RefreshError: what ``check`` raises; otherwise as ``apply_release``.
+        """
+        for attempt in range(1, _SWITCH_ATTEMPTS + 1):
+            current = self.get(name)
+            check(current)
+            try:
+                self.apply_release(name, release_id, resource_version=current.resource_version, force=force)
+            except _ModifiedError:
+                if attempt == _SWITCH_ATTEMPTS:
+                    raise
+                time.sleep(_SWITCH_PAUSE_SECONDS)
+            else:
+                return
 
     def pods(self, deployment: ServingDeployment, release_id: str | None) -> list[PodView]:
         """Pods of the Deployment that carry a release, with their warning events.
@@ -133,7 +172,9 @@ class DeploymentHook:
         """
         selector = ",".join(f"{key}={value}" for key, value in deployment.selector.items())
         with _asking(f"Listing pods and events in {self._namespace}"):
-            found = self._core.list_namespaced_pod(self._namespace, label_selector=selector).items
+            found = self._core.list_namespaced_pod(
+                self._namespace, label_selector=selector, _request_timeout=_TIMEOUT
+            ).items
             return [
                 self._pod_view(pod)
                 for pod in found
@@ -141,16 +182,15 @@ class DeploymentHook:
                 and pod.metadata.deletion_timestamp is None
             ]
 
-    def named_releases(self, deployment: ServingDeployment) -> set[str]:
-        """Release ids that any ReplicaSet or pod of the Deployment still names.
+    def named_releases(self) -> set[str]:
+        """Release ids that any ReplicaSet or pod of the namespace still names, whoever made it.
 
         Raises:
             RefreshError: ``PermissionDenied`` when Airflow may not list them.
         """
-        selector = ",".join(f"{key}={value}" for key, value in deployment.selector.items())
         with _asking(f"Listing ReplicaSets and pods in {self._namespace}"):
-            sets = self._apps.list_namespaced_replica_set(self._namespace, label_selector=selector).items
-            pods = self._core.list_namespaced_pod(self._namespace, label_selector=selector).items
+            sets = self._apps.list_namespaced_replica_set(self._namespace, _request_timeout=_TIMEOUT).items
+            pods = self._core.list_namespaced_pod(self._namespace, _request_timeout=_TIMEOUT).items
         annotations = [(item.spec.template.metadata.annotations or {}) for item in sets]
         annotations += [(pod.metadata.annotations or {}) for pod in pods]
         return {found[RELEASE_ANNOTATION] for found in annotations if RELEASE_ANNOTATION in found}
@@ -182,9 +222,13 @@ class DeploymentHook:
 
     def _warnings(self, pod_name: str) -> tuple[tuple[str, str], ...]:
         events = self._core.list_namespaced_event(
-            self._namespace, field_selector=f"involvedObject.name={pod_name},type=Warning"
+            self._namespace, field_selector=f"involvedObject.name={pod_name},type=Warning", _request_timeout=_TIMEOUT
         ).items
         return tuple((event.reason or "", event.message or "") for event in events)
+
+
+class _ModifiedError(RefreshError):
+    """The Deployment changed between reading and writing, be it only its status."""
 
 
 @contextmanager
@@ -212,7 +256,9 @@ def _explain(error: Any, doing: str) -> RefreshError:
     if error.status == 404:  # noqa: PLR2004 - HTTP's own number
         return RefreshError(Reason.NOT_WIRED, f"{doing}: there is none. {said}")
     if error.status == _CONFLICT:
-        return RefreshError(Reason.STALE_APPROVAL, f"{doing} met somebody else's change: {said}")
+        # The API server's words for an old resourceVersion; the other conflict is with another field manager.
+        kind = _ModifiedError if "the object has been modified" in said else RefreshError
+        return kind(Reason.STALE_APPROVAL, f"{doing} met somebody else's change: {said}")
     return RefreshError(Reason.UNEXPECTED, f"{doing} failed with HTTP {error.status}: {said}")
 
 
@@ -277,10 +323,14 @@ def _wiring_problem(template: V1PodTemplateSpec, *, model: str, claim: str) -> s
     volumes = {
         volume.name
         for volume in pod.volumes or ()
-        if volume.persistent_volume_claim and volume.persistent_volume_claim.claim_name == claim
+        # Read-only here too, not only on the mount: else the kubelet makes a release's folder that is missing,
+        # and the pods start on an empty one.
+        if volume.persistent_volume_claim
+        and volume.persistent_volume_claim.claim_name == claim
+        and volume.persistent_volume_claim.read_only
     }
     if not volumes:
-        return f"no volume of its pods is claim {claim}"
+        return f"no volume of its pods is claim {claim} with readOnly: true"
     field = f"metadata.annotations['{RELEASE_ANNOTATION}']"
     for container in pod.containers:
         variables = [

@@ -59,7 +59,7 @@ class FakeCluster:
         """Itself, as a KubernetesHook offers it."""
         return self
 
-    def read_namespaced_deployment(self, name: str, namespace: str) -> V1Deployment:
+    def read_namespaced_deployment(self, name: str, namespace: str, *, _request_timeout: Any = None) -> V1Deployment:
         """GET of a Deployment."""
         self._answer()
         if (namespace, name) not in self.deployments:
@@ -75,6 +75,7 @@ class FakeCluster:
         field_manager: str,
         force: bool,
         _content_type: str,
+        _request_timeout: Any = None,
         dry_run: str | None = None,
     ) -> None:
         """PATCH of a Deployment by server-side apply."""
@@ -102,15 +103,17 @@ class FakeCluster:
         deployment.metadata.resource_version = str(int(deployment.metadata.resource_version) + 1)
         deployment.metadata.generation += 1
 
-    def list_namespaced_pod(self, namespace: str, *, label_selector: str) -> Any:
+    def list_namespaced_pod(self, namespace: str, *, label_selector: str = "", _request_timeout: Any = None) -> Any:
         """Pods that carry the labels."""
         return self._list(self.pods, namespace, label_selector)
 
-    def list_namespaced_replica_set(self, namespace: str, *, label_selector: str) -> Any:
+    def list_namespaced_replica_set(
+        self, namespace: str, *, label_selector: str = "", _request_timeout: Any = None
+    ) -> Any:
         """ReplicaSets that carry the labels."""
         return self._list(self.replica_sets, namespace, label_selector)
 
-    def list_namespaced_event(self, namespace: str, *, field_selector: str) -> Any:
+    def list_namespaced_event(self, namespace: str, *, field_selector: str, _request_timeout: Any = None) -> Any:
         """Warning events about one object."""
         self._answer()
         wanted = dict(part.split("=", 1) for part in field_selector.split(","))
@@ -126,7 +129,7 @@ class FakeCluster:
 
     def _list(self, items: Iterable[Any], namespace: str, label_selector: str) -> Any:
         self._answer()
-        wanted = dict(part.split("=", 1) for part in label_selector.split(","))
+        wanted = dict(part.split("=", 1) for part in label_selector.split(",") if part)
         return SimpleNamespace(
             items=[
                 item
@@ -166,6 +169,12 @@ class FakeClients(Clients):
     cluster: FakeCluster = field(default_factory=FakeCluster)
     buckets: FakeStorage = field(default_factory=FakeStorage)
     variables: dict[str, str] = field(default_factory=dict)
+    card: tuple[str, str | None] | None = None
+
+    def ask(self, question: dict[str, Any]) -> tuple[str, str | None]:
+        """Shows the first card for ever, as Airflow does."""
+        self.card = self.card or (question["subject"], question["body"])
+        return self.card
 
     def kubernetes(self, conn_id: str) -> FakeCluster:  # noqa: ARG002 - one cluster, whatever the connection
         """The fake cluster."""

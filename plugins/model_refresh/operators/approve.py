@@ -11,6 +11,7 @@ from model_refresh import handover
 from model_refresh.config import ModelConfig
 from model_refresh.domain.decisions import Outcome
 from model_refresh.failing import refresh_errors
+from model_refresh.hooks.clients import clients
 from model_refresh.hooks.decisions import DecisionsHook
 from model_refresh.names import GATHER_EVIDENCE
 from model_refresh.operators.evidence import CARD_KEY
@@ -34,6 +35,34 @@ class ApproveReleaseOperator(ApprovalOperator):
             **kwargs,
         )
         self.model = model
+
+    def execute(self, context: Any) -> Any:
+        """Write down what is asked about, and ask; but never under the card of an earlier question.
+
+        Raises:
+            AirflowFailException: when Airflow would show the card of a question that this run asked before: a
+                cleared task keeps its first card, whatever the run is about by now.
+        """
+        evidence = handover.evidence(context)
+        question = handover.Question(release_id=evidence.release_id, digest=evidence.digest, serving=evidence.serving)
+        context["ti"].xcom_push(key=handover.QUESTION_KEY, value=handover.dump(question))
+        shown = clients().ask(
+            {
+                "ti_id": context["task_instance"].id,
+                "options": self.options,
+                "subject": self.subject,
+                "body": self.body,
+                "multiple": self.multiple,
+                "params": self.serialized_params,
+                "assigned_users": self.assigned_users or [],
+            },
+        )
+        if shown != (self.subject, self.body):
+            raise AirflowFailException(
+                "This run has asked before, and Airflow would show that card again instead of this one. Nothing was "
+                "asked and nothing promoted: start a new run instead of clearing this one.",
+            )
+        return super().execute(context)
 
     def execute_complete(self, context: Any, event: dict[str, Any]) -> Any:
         """Keep who answered what, before Airflow acts on it: a rejection leaves nothing else behind."""

@@ -44,6 +44,12 @@ def _gather(model: ModelConfig, context: Any, deployment: ServingDeployment) -> 
     offer, plan = handover.offer(context), handover.plan(context)
     published, readings = handover.publication(context), handover.readings(context)
     _agree(offer.release.digest, published.digest)
+    if deployment.view.release != offer.serving:
+        raise RefreshError(
+            Reason.STALE_APPROVAL,
+            f"Deployment {model.deployment} named {offer.serving} when this run began, and names "
+            f"{deployment.view.release} now: the comparison would be with the wrong release.",
+        )
     read_bytes = sum(reading.bytes for reading in readings)
     if not readings or read_bytes != published.size:
         raise RefreshError(
@@ -55,6 +61,8 @@ def _gather(model: ModelConfig, context: Any, deployment: ServingDeployment) -> 
     fastest = max((reading.bytes / reading.seconds for reading in readings if reading.seconds > 0), default=0)
     load = load_time(published.size, bytes_per_second=fastest)
     copies = handover.copies(context)
+    # What this run's last tries fetched; a file that an earlier try brought was on the volume already.
+    copied = sum(copy.copied_bytes for copy in copies)
     return Evidence(
         model=model.name,
         deployment=model.deployment,
@@ -63,8 +71,8 @@ def _gather(model: ModelConfig, context: Any, deployment: ServingDeployment) -> 
         source=offer.release.prefix,
         files=published.files,
         size=published.size,
-        copied_bytes=plan.copied_bytes,
-        reused_bytes=plan.reused_bytes,
+        copied_bytes=copied,
+        reused_bytes=published.size - copied,
         serving=deployment.view.release,
         diff=plan.diff,
         checks=(*published.checks, *_warnings(deployment, load.total_seconds())),

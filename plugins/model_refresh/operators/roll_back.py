@@ -14,6 +14,9 @@ from model_refresh.domain.errors import Reason, RefreshError
 from model_refresh.failing import refresh_errors
 from model_refresh.hooks.connect import serving_hook
 from model_refresh.hooks.decisions import DecisionsHook
+from model_refresh.hooks.deployment import ServingDeployment
+from model_refresh.names import APPROVE_RELEASE
+from model_refresh.operators.approve import responder
 from model_refresh.sensors.rollout import derived_deadline, require_arrival, rollout_trigger
 
 
@@ -40,26 +43,39 @@ class RollBackOperator(BaseOperator):
         with refresh_errors():
             hook = serving_hook(model)
             deployment = hook.get(model.deployment)
-            if deployment.view.release not in {switch.after, switch.before}:
-                raise RefreshError(
-                    Reason.ROLLOUT_FAILED,
-                    f"Deployment {model.deployment} names {deployment.view.release}, which is neither {switch.after} "
-                    f"nor {switch.before}: somebody stepped in, and is not overruled.",
-                    mend="Look at the Deployment; promote the release you want by hand.",
-                )
+            _require_nobody_stepped_in(deployment, switch)
             if deployment.view.release == switch.after:
-                trouble = _remember(model, switch.after, context)
-                hook.apply_release(
-                    model.deployment, switch.before, resource_version=deployment.resource_version, force=True
+                hook.switch(
+                    model.deployment,
+                    switch.before,
+                    check=lambda current: _require_nobody_stepped_in(current, switch),
+                    force=True,
                 )
                 self.log.warning("Deployment %s: back from %s to %s.", model.deployment, switch.after, switch.before)
-                if trouble:
-                    raise trouble
+                self._remember(switch.after, context)
             deadline = model.rollout.deadline or derived_deadline(context)
         if switch.before is None:
             # Nothing served before, so nothing can arrive: the pods wait for the first release again.
             return
         self.defer(trigger=rollout_trigger(model, switch.before, deadline), method_name="conclude")
+
+    def _remember(self, release_id: str, context: Any) -> None:
+        """Keep the release from being offered again by itself.
+
+        The old release is on its way back by now; a record that cannot be written must not stop that, and only
+        means that a person is asked about the release once more.
+        """
+        try:
+            DecisionsHook(self.model.name).add(
+                Outcome.ROLLED_BACK,
+                release_id=release_id,
+                digest=handover.evidence(context).digest,
+                run_id=context["run_id"],
+                by=responder(context["ti"].xcom_pull(task_ids=APPROVE_RELEASE) or {}),
+                note="the promotion or its rollout failed",
+            )
+        except Exception:  # whatever Airflow's API raises, see above
+            self.log.exception("The roll back could not be recorded; the schedule may offer %s again.", release_id)
 
     def conclude(self, context: Any, event: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002 - Airflow passes it
         """Make sure that the old release serves again."""
@@ -67,16 +83,12 @@ class RollBackOperator(BaseOperator):
             return require_arrival(self.model, event)
 
 
-def _remember(model: ModelConfig, release_id: str, context: Any) -> RefreshError | None:
-    """Keep the release from being offered again; a record that cannot be written must not keep the old one away."""
-    try:
-        DecisionsHook(model.name).add(
-            Outcome.ROLLED_BACK,
-            release_id=release_id,
-            digest=handover.evidence(context).digest,
-            run_id=context["run_id"],
-            note="the promotion or its rollout failed",
+def _require_nobody_stepped_in(deployment: ServingDeployment, switch: handover.Switch) -> None:
+    named = deployment.view.release
+    if named not in {switch.after, switch.before}:
+        raise RefreshError(
+            Reason.ROLLOUT_FAILED,
+            f"Deployment {deployment.view.name} names {named}, which is neither {switch.after} nor {switch.before}: "
+            "somebody stepped in, and is not overruled.",
+            mend="Look at the Deployment; promote the release you want by hand.",
         )
-    except RefreshError as error:
-        return error
-    return None

@@ -21,6 +21,7 @@ from model_refresh.contract import (
 )
 from model_refresh.domain.errors import Reason, RefreshError
 from model_refresh.domain.evidence import human_bytes
+from model_refresh.failing import refresh_errors
 from model_refresh.hooks.connect import serving_hook
 from model_refresh.names import COPY_SHARD, PLAN_COPY, PRUNE_RELEASES, PUBLISH_RELEASE, VERIFY_SHARD
 from model_refresh.operators.loader_pod import LoaderPodOperator
@@ -60,9 +61,17 @@ class PlanCopyOperator(LoaderPodOperator):
             human_bytes(result.space.free_before),
         )
         if context["params"]["dry_run"]:
+            self._try_promotion(result.release_id)
             raise AirflowSkipException("Dry run: the plan above is what would be done; nothing was written.")
         # Both mapped tasks expand over one list, because a task has one list that can be expanded over.
         return list(range(max(len(result.copy_shards), len(result.verify_shards))))
+
+    def _try_promotion(self, release_id: str) -> None:
+        """Let the API server check the promotion, rights and all, and change nothing."""
+        hook, name = serving_hook(self.config), self.config.deployment
+        with refresh_errors():
+            hook.apply_release(name, release_id, resource_version=hook.get(name).resource_version, dry_run=True)
+        self.log.info("Deployment %s would take release %s.", name, release_id)
 
 
 class CopyShardOperator(LoaderPodOperator):
@@ -167,7 +176,7 @@ class PruneReleasesOperator(LoaderPodOperator):
         cluster = serving_hook(self.config)
         deployment = cluster.get(self.config.deployment)
         switch = handover.switch(context)
-        held = cluster.named_releases(deployment) | set(self.config.retention.pinned)
+        held = cluster.named_releases() | set(self.config.retention.pinned)
         held |= {name for name in (deployment.view.release, switch and switch.before) if name}
         return PruneRequest(
             model=self.config.name,

@@ -35,6 +35,9 @@ class WaitForReleaseSensor(BaseOperator):
     def execute(self, context: Any) -> dict[str, Any]:
         """Check the Deployment, look once, defer when there is nothing yet."""
         model = self.model
+        if context["dag_run"].run_type == "backfill":
+            # Airflow does not count backfills among the DAG's active runs, and two runs of a model must never meet.
+            raise AirflowSkipException("A backfill has no past releases to look for; trigger the DAG instead.")
         wanted = context["params"]["release"]
         with refresh_errors():
             deployment = serving_hook(model).check_wiring(model.deployment, model=model.name, claim=model.claim)

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 
-from model_refresh.domain.errors import RefreshError
+from model_refresh.domain.errors import Reason, RefreshError
 from model_refresh.domain.rollout import Outcome, Verdict, judge
 from model_refresh.hooks.deployment import DeploymentHook
 from model_refresh.triggers import parked_seconds
 
 _BLIND_LOOKS = 5
 """Looks in a row that may fail: an API server's restart is not a failed rollout."""
+_LOOK_SECONDS = 120
+"""Longest that one look may take: each of its calls has a time limit of its own, but they add up."""
 
 
 class RolloutTrigger(BaseTrigger):
@@ -78,7 +80,7 @@ class RolloutTrigger(BaseTrigger):
         await asyncio.sleep(parked_seconds())
         while True:
             try:
-                verdict = await look(hook)
+                verdict = await self._see(look(hook))
                 blind = 0
             except RefreshError as error:
                 blind += 1
@@ -98,6 +100,13 @@ class RolloutTrigger(BaseTrigger):
                 self.log.info("%s: %s", self.deployment, verdict.detail)
                 last = verdict.detail
             await asyncio.sleep(self.poll)
+
+    @staticmethod
+    async def _see(look: Awaitable[Verdict]) -> Verdict:
+        try:
+            return await asyncio.wait_for(look, _LOOK_SECONDS)
+        except TimeoutError as error:
+            raise RefreshError(Reason.UNEXPECTED, f"A look at the cluster took over {_LOOK_SECONDS} s.") from error
 
     def _look(self, hook: DeploymentHook) -> Verdict:
         deployment = hook.get(self.deployment)

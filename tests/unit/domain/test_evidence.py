@@ -54,7 +54,7 @@ def test_the_card_shows_everything_that_decides():
         f"| Digest | `{'ab' * 32}` |",
         "| Size | 7 files, 40.0 GiB |",
         "1 added, 2 changed, 3 removed, 4 unchanged; 5.0 GiB new",
-        "| Copied | 30.0 GiB in 100 s (307 MiB/s); 10.0 GiB linked |",
+        "| Copied | 30.0 GiB in 100 s (307 MiB/s); 10.0 GiB were on the volume already |",
         "| Read back from the volume | 40.0 GiB in 50 s (819 MiB/s) |",
         "| Formats | 6 safetensors read |",
         "90.0 GiB before, 60.0 GiB now, of 200.0 GiB",

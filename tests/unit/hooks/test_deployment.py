@@ -88,7 +88,7 @@ def test_every_refusal_is_told_by_its_reason_and_the_servers_words(outside, hook
         "check_wiring": lambda: hook.check_wiring("llama", model="llama", claim="models"),
         "apply_release": lambda: hook.apply_release("llama", "v2", resource_version="7"),
         "pods": lambda: hook.pods(found, "v2"),
-        "named_releases": lambda: hook.named_releases(found),
+        "named_releases": hook.named_releases,
     }
     with pytest.raises(RefreshError, match="refused") as caught:
         calls[call]()
@@ -106,7 +106,7 @@ def test_a_proxys_answer_does_not_hide_the_status(outside, hook, broken):
     error = k8s.ApiException(status=502, reason="Bad Gateway")
     error.body = broken
 
-    def answer(name, namespace):
+    def answer(name, namespace, **options):
         raise error
 
     outside.cluster.read_namespaced_deployment = answer
@@ -115,7 +115,7 @@ def test_a_proxys_answer_does_not_hide_the_status(outside, hook, broken):
 
 
 def test_an_unreachable_api_server_is_a_reason_too(outside, hook):
-    def answer(name, namespace):
+    def answer(name, namespace, **options):
         raise MaxRetryError(None, "/", "refused")
 
     outside.cluster.read_namespaced_deployment = answer
@@ -199,14 +199,15 @@ def test_events_of_a_pod_that_runs_are_not_asked_for(outside, hook):
     assert hook.pods(hook.get("llama"), SERVING)[0].warnings == ()
 
 
-def test_releases_that_replica_sets_and_pods_name_are_held(outside, hook):
+def test_releases_that_replica_sets_and_pods_name_are_held_whosever_they_are(outside, hook):
     def replica_set(release):
         annotations = {RELEASE_ANNOTATION: release} if release else None
         template = SimpleNamespace(metadata=SimpleNamespace(annotations=annotations))
         return SimpleNamespace(
-            metadata=SimpleNamespace(namespace="models", labels=LABELS), spec=SimpleNamespace(template=template)
+            metadata=SimpleNamespace(namespace="models", labels={"app": "canary"}),
+            spec=SimpleNamespace(template=template),
         )
 
     outside.cluster.replica_sets = [replica_set("v0"), replica_set(None)]
     outside.cluster.pods = [pod(release="v1"), pod(release=None)]
-    assert hook.named_releases(hook.get("llama")) == {"v0", "v1"}
+    assert hook.named_releases() == {"v0", "v1"}

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import pytest
 from airflow.providers.standard.exceptions import HITLTriggerEventError
+from airflow.providers.standard.operators import hitl
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG
-from airflow.sdk.exceptions import AirflowFailException, DownstreamTasksSkipped
+from airflow.sdk.exceptions import AirflowFailException, DownstreamTasksSkipped, TaskAwaitingInput
 
+from model_refresh import handover
 from model_refresh.domain.decisions import Outcome
 from model_refresh.hooks.decisions import DecisionsHook
 from model_refresh.operators.approve import ApproveReleaseOperator, responder
 from tests.unit.given import NOON, model
+from tests.unit.kube import SERVING
 from tests.unit.run import DIGEST, OFFERED, Run
 
 ALICE = {"id": "alice", "name": "Alice"}
@@ -28,6 +31,25 @@ def approve():
 
 def context(approve):
     return Run("approve_release").context | {"task": approve}
+
+
+def test_it_writes_down_what_it_asks_about_and_parks(outside, approve, monkeypatch):
+    monkeypatch.setattr(hitl, "upsert_hitl_detail", lambda **question: None)
+    run = Run("approve_release")
+    run.ti.id = "one"
+    with pytest.raises(TaskAwaitingInput):
+        approve.execute(run.context)
+    asked = handover.question(run.context)
+    assert (asked.release_id, asked.digest, asked.serving) == (OFFERED, DIGEST, SERVING)
+
+
+def test_it_never_asks_under_the_card_of_an_earlier_question(outside, approve):
+    """A cleared task keeps its first card in Airflow: a person would say yes to what is not there any more."""
+    outside.card = ("Promote another release of llama?", "its evidence")
+    run = Run("approve_release")
+    run.ti.id = "one"
+    with pytest.raises(AirflowFailException, match="start a new run"):
+        approve.execute(run.context)
 
 
 def test_a_yes_passes_through_and_decides_nothing_yet(outside, approve):

@@ -13,7 +13,7 @@ from model_refresh.names import COPY_SHARD, GATHER_EVIDENCE, PUBLISH_RELEASE, VE
 from model_refresh.operators.evidence import CARD_KEY, GatherEvidenceOperator
 from tests.unit.given import model
 from tests.unit.kube import SERVING
-from tests.unit.run import GIB, OFFERED, Run, published, read
+from tests.unit.run import GIB, OFFERED, Run, copied, published, read
 
 
 @pytest.fixture
@@ -31,6 +31,20 @@ def test_it_puts_the_runs_findings_together(outside, gather):
     assert found.forecast.load == timedelta(seconds=20)
     assert found.forecast.downtime == "none, if the cluster has room for 1 more replica meanwhile"
     assert run.ti.xcoms[GATHER_EVIDENCE, CARD_KEY] == found.markdown()
+
+
+def test_the_card_says_what_this_run_really_fetched(outside, gather):
+    """Of a copy that was tried twice, the last try tells; what an earlier one brought was there already."""
+    again = copied(0).model_copy(update={"copied_bytes": 100, "kept_bytes": GIB // 2 - 100})
+    found = gather.execute(Run().left(COPY_SHARD, [handover.dump(again)]).context)
+    assert (found["copied_bytes"], found["reused_bytes"]) == (100, 2 * GIB - 100)
+
+
+def test_a_deployment_that_changed_since_the_plan_is_not_shown(outside, gather):
+    """The comparison on the card was made with what served when the run began."""
+    outside.cluster.annotate("models", "llama", "v1.5-0123456789ab")
+    with pytest.raises(AirflowFailException, match="StaleApproval"):
+        gather.execute(Run().context)
 
 
 def test_a_release_that_was_not_read_back_whole_is_not_shown(outside, gather):

@@ -11,7 +11,7 @@ from model_refresh.names import APPROVE_RELEASE, GATHER_EVIDENCE, PROMOTE_RELEAS
 from model_refresh.operators.promote import PromoteReleaseOperator
 from tests.unit.given import model
 from tests.unit.kube import SERVING, deployment
-from tests.unit.run import OFFERED, Run, published, shown
+from tests.unit.run import DIGEST, OFFERED, Run, published, shown
 
 
 @pytest.fixture
@@ -46,6 +46,15 @@ DOUBTS = {
     "nobody answered": lambda run: run.without(APPROVE_RELEASE),
     "an empty answer": lambda run: run.left(APPROVE_RELEASE, {}),
     "a no": lambda run: run.left(APPROVE_RELEASE, {"chosen_options": ["Reject"]}),
+    "nothing asked": lambda run: run.without(APPROVE_RELEASE, key=handover.QUESTION_KEY),
+    "another digest asked about": lambda run: run.left(
+        APPROVE_RELEASE,
+        {"release_id": OFFERED, "digest": "cd" * 32, "serving": SERVING},
+        key=handover.QUESTION_KEY,
+    ),
+    "another release asked to be replaced": lambda run: run.left(
+        APPROVE_RELEASE, {"release_id": OFFERED, "digest": DIGEST, "serving": "v0"}, key=handover.QUESTION_KEY
+    ),
     "both": lambda run: run.left(APPROVE_RELEASE, {"chosen_options": ["Approve", "Reject"]}),
     "no evidence": lambda run: run.without(GATHER_EVIDENCE),
     "nothing published": lambda run: run.without(PUBLISH_RELEASE),
@@ -91,6 +100,41 @@ def test_an_annotation_that_somebody_else_manages_is_not_taken_over(outside, pro
     with pytest.raises(AirflowFailException, match="argocd"):
         promote.execute(Run(PROMOTE_RELEASE).context)
     assert serving(outside) == SERVING
+
+
+def test_a_status_update_between_look_and_switch_costs_no_approval(outside, promote):
+    current = outside.cluster.deployments["models", "llama"]
+    updates = iter(["101", "102"])
+
+    def update_status():
+        current.metadata.resource_version = next(updates, current.metadata.resource_version)
+
+    outside.cluster.before_apply = update_status
+    promote.execute(Run(PROMOTE_RELEASE).context)
+    assert serving(outside) == OFFERED
+
+
+def test_a_second_start_of_the_task_leaves_the_way_back_in_place(outside, promote):
+    """A lost worker, or a person's clear: Airflow forgets the first start's XComs, the Deployment is switched."""
+    promote.execute(Run(PROMOTE_RELEASE).context)
+    again = Run(PROMOTE_RELEASE)
+    promote.execute(again.context)
+    assert handover.switch(again.context) == handover.Switch(before=SERVING, after=OFFERED)
+    assert len(outside.cluster.applied) == 1
+
+
+def test_an_answer_of_somebody_who_is_no_approver_is_no_yes(outside):
+    asking = PromoteReleaseOperator(task_id=PROMOTE_RELEASE, model=model(approval={"approvers": ["bob"]}))
+    with pytest.raises(AirflowFailException, match="alice approved, who is not one of bob"):
+        asking.execute(Run(PROMOTE_RELEASE).context)
+    assert outside.cluster.applied == []
+
+
+@pytest.mark.parametrize("unwired", [{"volume_read_only": False}, {"read_only": False}, {"claim": "other"}])
+def test_a_deployment_that_could_serve_an_empty_folder_is_not_promoted(outside, promote, unwired):
+    outside.cluster.deployments["models", "llama"] = deployment(**unwired)
+    with pytest.raises(AirflowFailException, match="NotWired"):
+        promote.execute(Run(PROMOTE_RELEASE).context)
 
 
 def test_a_first_release_is_promoted_over_nothing(outside, promote):

@@ -17,6 +17,7 @@ from model_refresh.operators.steps import (
 from tests.unit import kube
 from tests.unit.given import model
 from tests.unit.kube import SERVING, deployment
+from tests.unit.operators.test_promote import serving
 from tests.unit.run import DIGEST, OFFERED, Run, copied, plan, release
 
 
@@ -37,11 +38,14 @@ def test_a_plan_is_handed_on_whole_and_its_shards_are_what_is_expanded_over():
     assert handover.plan(run.context) == made
 
 
-def test_a_dry_run_ends_after_the_plan():
+def test_a_dry_run_ends_after_the_plan_and_a_tried_promotion(outside):
     run = Run(PLAN_COPY, dry_run=True)
     with pytest.raises(AirflowSkipException, match="nothing was written"):
         PlanCopyOperator(model=plain()).conclude(plan(), run.context)
     assert PlanCopyOperator(model=plain()).request(run.context).dry_run
+    (tried,) = outside.cluster.applied
+    assert tried.dry_run
+    assert serving(outside) == SERVING
 
 
 def test_a_shard_is_copied_with_the_engine_that_was_chosen():
