@@ -114,6 +114,18 @@ def test_too_little_room_is_said_before_the_first_byte(world: World) -> None:
     assert f"2.0 MiB: {old.release_id}" in caught.value.message, "what pruning could give"
 
 
+def test_too_little_room_names_what_other_unfinished_copies_hold(world: World) -> None:
+    unfinished = world.upload("v0", {"old.bin": noise(7, 3 * MIB)})
+    world.plan(unfinished)
+    world.copy(unfinished)
+    world.room = Room(total=100 * MIB, free=64 * MIB)
+    release = world.upload("v1", {"big.bin": noise(1, MIB)})
+    with pytest.raises(RefreshError) as caught:
+        world.plan(release)
+    assert f"unfinished copies in incoming/ hold 3.0 MiB: {unfinished.release_id}." in caught.value.message
+    assert f": {release.release_id}" not in caught.value.message, "its own copy is what needs the room"
+
+
 def test_only_what_is_not_proven_yet_needs_room(world: World) -> None:
     release = world.upload("v1", {"a.bin": noise(1, MIB), "b.bin": noise(2, 1000)})
     world.plan(release)

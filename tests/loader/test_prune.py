@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 
 from model_refresh.contract import PinnedRelease, dump_result
+from model_refresh.domain.errors import Reason, RefreshError
 from model_refresh.domain.receipt import Receipt
+from model_refresh.loader.volume import Room
 from tests.loader.world import LAYOUT, World, a_model, noise
 
 
@@ -87,6 +90,41 @@ def test_a_release_that_is_just_being_linked_from_stays(world: World) -> None:
     world.refresh("v2", {"b.bin": b"x"})
     world.plan(world.upload("v3", a_model()))
     assert first.release_id in world.prune().kept
+
+
+def test_an_abandoned_copy_goes_and_holds_no_release_any_more(world: World) -> None:
+    first = world.refresh("v1", a_model())
+    second = world.refresh("v2", {"b.bin": b"x"})
+    abandoned = world.upload("v3", a_model())
+    world.plan(abandoned)
+    world.copy(abandoned)
+    time.sleep(0.05)
+    assert first.release_id in world.prune(abandoned_seconds=60).kept, "it may yet be gone on with"
+    dry = world.prune(abandoned_seconds=0.01, dry_run=True)
+    assert world.tree(abandoned).exists()
+    result = world.prune(abandoned_seconds=0.01)
+    assert (result.pruned, result.kept) == ((first.release_id,), (second.release_id,))
+    assert dry.freed_bytes == result.freed_bytes >= sum(map(len, a_model().values()))
+    assert not world.arrival(abandoned).exists()
+    assert names(world.root / LAYOUT.trash) == []
+
+
+def test_a_copy_that_failed_a_moment_ago_is_not_abandoned(world: World) -> None:
+    release = world.upload("v1", {"a.bin": noise(1, 5000)})
+    world.room = Room(total=1, free=0)
+    with pytest.raises(RefreshError) as caught:
+        world.plan(release)
+    assert caught.value.reason is Reason.NO_SPACE
+    assert (world.arrival(release) / "lock/heartbeat.json").stat().st_mtime == 0, "given back, for the next run"
+    world.prune()
+    assert world.arrival(release).exists()
+
+
+def test_what_has_no_lock_is_not_called_abandoned(world: World) -> None:
+    folder = world.root / LAYOUT.incoming / "by-hand"
+    folder.mkdir(parents=True)
+    world.prune(abandoned_seconds=0)
+    assert folder.exists()
 
 
 def test_a_model_without_anything_is_nothing_to_prune(world: World) -> None:

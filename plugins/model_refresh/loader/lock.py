@@ -110,6 +110,17 @@ class Lock:
         """Whether whoever held it is gone, or nobody holds it."""
         return not self._folder.exists() or self._age() > self._stale_seconds
 
+    def silent_seconds(self) -> float:
+        """How long nobody has written this release; 0 without a lock, which tells nothing.
+
+        A lock that was given back early, so that the next run need not wait, has not been silent for long: its
+        change time says when, which no one can set.
+        """
+        for path in (self._path, self._folder):
+            if path.exists():
+                return self._now() - path.stat().st_ctime
+        return 0
+
     def __enter__(self) -> Self:
         self._beating.start()
         return self

@@ -195,10 +195,16 @@ def _check_room(request: PlanRequest, *, missing: int, volume: Volume, room: Roo
     needed = missing + int(missing * _HEADROOM_SHARE) + _HEADROOM
     if needed <= room.free:
         return
-    spare: list[Path] = [folder for folder in folders(volume / layout.releases) if folder.name != request.serving]
+    spare = [folder for folder in folders(volume / layout.releases) if folder.name != request.serving]
+    own = request.release.release_id
+    unfinished = [folder for folder in folders(volume / layout.incoming) if folder.name != own]
     raise RefreshError(
         Reason.NO_SPACE,
-        f"{request.release.release_id} needs {human_bytes(needed)} more on the volume {volume.root}, "
+        f"{own} needs {human_bytes(needed)} more on the volume {volume.root}, "
         f"which has {human_bytes(room.free)} of {human_bytes(room.total)} free. Releases of {request.model} that do "
-        f"not serve hold {human_bytes(freed_by_deleting(spare))}: {', '.join(f.name for f in spare) or 'none'}.",
+        f"not serve hold {_held_by(spare)}. Other unfinished copies in incoming/ hold {_held_by(unfinished)}.",
     )
+
+
+def _held_by(trees: list[Path]) -> str:
+    return f"{human_bytes(freed_by_deleting(trees))}: {', '.join(tree.name for tree in trees) or 'none'}"

@@ -52,13 +52,18 @@ def run(request: PruneRequest, *, volume: Volume) -> PruneResult:
 
 
 def _arriving(request: PruneRequest, *, volume: Volume, layout: ModelLayout) -> tuple[set[str], list[Path]]:
-    """Releases that a run is just linking files of, and folders of runs that are over."""
+    """Releases that a run is just linking files of, and folders of runs that are over or were given up."""
     linked: set[str] = set()
     over: list[Path] = []
     for folder in folders(volume / layout.incoming):
         arrival = layout.arrival(folder.name)
         lock = Lock(volume, arrival, owner=request.run_id, stale_seconds=request.lock_stale_seconds)
         if volume.receipt(layout, folder.name) is not None and lock.is_stale():
+            over.append(folder)
+            continue
+        silent = lock.silent_seconds()
+        if silent > request.abandoned_seconds:
+            note("abandoned", folder=str(folder), silent_seconds=round(silent))
             over.append(folder)
             continue
         try:
