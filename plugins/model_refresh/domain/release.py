@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -75,14 +76,28 @@ class Release:
     published: datetime
 
 
+@dataclass(frozen=True, kw_only=True)
+class Refused:
+    """A folder that cannot be pinned.
+
+    Attributes:
+        published: as a release's.
+        error: what is wrong with it.
+    """
+
+    folder: str
+    published: datetime
+    error: RefreshError
+
+
 def find_releases(
     source: Source, objects: Iterable[ListedObject], *, marker: str | None, overwritten: bool = False
-) -> tuple[list[Release], list[RefreshError]]:
+) -> tuple[list[Release], list[Refused]]:
     """Group a listing into releases, newest first.
 
     A folder without its marker is not a release yet and is left out, and so is one with a file newer than its
-    marker: a publisher is overwriting it. A folder that cannot be pinned (an unsafe name, say) is returned as
-    an error, so that it neither hides nor takes away the others.
+    marker: a publisher is overwriting it. A folder that cannot be pinned (an unsafe name, say) is returned
+    with its error, so that it neither hides nor takes away the others.
 
     Args:
         source: where the objects were listed.
@@ -96,26 +111,20 @@ def find_releases(
         if folder and slash and path:
             folders[folder].append(listed)
     releases: list[Release] = []
-    errors: list[RefreshError] = []
+    refused: list[Refused] = []
     for folder, members in folders.items():
-        try:
-            release = _release(source, folder, members, marker, overwritten=overwritten)
-        except RefreshError as error:
-            errors.append(error)
-        except ValidationError as error:
-            # An object without a crc32c, say: nothing that a manifest can pin.
-            what = "; ".join(f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}" for detail in error.errors())
-            errors.append(RefreshError(Reason.UNSAFE_FILE, f"Folder {source}{folder}/ cannot be pinned: {what}."))
-        else:
-            if release is not None:
-                releases.append(release)
+        found = _release(source, folder, members, marker, overwritten=overwritten)
+        if isinstance(found, Release):
+            releases.append(found)
+        elif found is not None:
+            refused.append(found)
     releases.sort(key=lambda release: (release.published, release.manifest.folder), reverse=True)
-    return releases, errors
+    return releases, refused
 
 
 def _release(
     source: Source, folder: str, members: list[ListedObject], marker: str | None, *, overwritten: bool
-) -> Release | None:
+) -> Release | Refused | None:
     inside = f"{source.prefix}{folder}/"
     marks = [member for member in members if member.name == f"{inside}{marker}"] if marker else []
     if marker and not marks:
@@ -124,20 +133,30 @@ def _release(
     carrying = [m for m in members if m not in marks and not (m.name.endswith("/") and m.size == 0)]
     if marks and not overwritten and any(member.created > marks[0].created for member in carrying):
         return None
-    files = [
-        ManifestFile(
-            path=member.name.removeprefix(inside),
-            generation=member.generation,
-            size=member.size,
-            crc32c=member.crc32c,
-        )
-        for member in carrying
-    ]
-    return Release(
-        manifest=Manifest.pin(f"gs://{source.bucket}/{inside}", files),
-        marker_generation=marks[0].generation if marks else None,
-        published=marks[0].created if marks else max(member.created for member in members),
-    )
+    published = marks[0].created if marks else max(member.created for member in members)
+    try:
+        manifest = _pin(f"gs://{source.bucket}/", inside, carrying)
+    except RefreshError as error:
+        return Refused(folder=folder, published=published, error=error)
+    return Release(manifest=manifest, marker_generation=marks[0].generation if marks else None, published=published)
+
+
+def _pin(bucket: str, inside: str, carrying: list[ListedObject]) -> Manifest:
+    try:
+        files = [
+            ManifestFile(
+                path=member.name.removeprefix(inside),
+                generation=member.generation,
+                size=member.size,
+                crc32c=member.crc32c,
+            )
+            for member in carrying
+        ]
+        return Manifest.pin(f"{bucket}{inside}", files)
+    except ValidationError as error:
+        # An object without a crc32c, say: nothing that a manifest can pin.
+        what = "; ".join(f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}" for detail in error.errors())
+        raise RefreshError(Reason.UNSAFE_FILE, f"Folder {bucket}{inside} cannot be pinned: {what}.") from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,21 +172,37 @@ def is_settled(sighting: Sighting | None, release: Release, *, now: datetime, se
     return sighting is not None and sighting.digest == release.manifest.digest and now - sighting.at >= settle
 
 
-def choose_release(releases: Iterable[Release], *, serving: str | None, decided: Collection[str]) -> Release | None:
+def release_of_folder(releases: Iterable[Release], name: str | None) -> Release | None:
+    """What the folder of a release id holds now, be it that release or one published there since."""
+    return next((each for each in releases if is_folder_of(each.manifest.folder, name)), None)
+
+
+def is_folder_of(folder: str, name: str | None) -> bool:
+    """Whether a person's or the Deployment's name for a release, folder name or release id, means this folder."""
+    return name is not None and re.fullmatch(rf"{re.escape(folder)}(-[0-9a-f]{{12}})?", name) is not None
+
+
+def choose_release(releases: Sequence[Release], *, serving: str | None, decided: Collection[str]) -> Release | None:
     """The newest release that is neither promoted nor turned down, or None.
 
-    Only what is newer than the serving release is offered: going back is a person's decision.
+    Only what is newer than the serving release is offered: going back is a person's decision. Where the serving
+    release's folder is gone nothing tells what is newer, and nothing is offered.
 
     Args:
         releases: newest first.
         serving: release id that the Deployment names now.
         decided: digests that a person or a rollout has already decided about.
     """
+    now_there = release_of_folder(releases, serving)
+    if serving is not None and now_there is None:
+        return None
     for release in releases:
         if release.manifest.release_id == serving:
             return None
         if release.manifest.digest not in decided:
             return release
+        if release is now_there:
+            return None
     return None
 
 

@@ -62,11 +62,11 @@ def pin_again(bucket: Bucket, release: PinnedRelease, *, known: Manifest | None 
     """
     parent, folder = release.prefix.rstrip("/").rsplit("/", 1)
     # One that is being overwritten since has drifted: that says more than that it is not complete.
-    found, errors = find_releases(
+    found, refused = find_releases(
         Source.parse(parent), bucket.list(release.prefix), marker=release.marker, overwritten=True
     )
-    for error in errors:
-        raise error
+    for folder_now in refused:
+        raise folder_now.error
     if not found:
         mark = f" with its marker {release.marker!r}" if release.marker else ""
         raise RefreshError(Reason.SOURCE_MISSING, f"{release.prefix} is not in the bucket{mark}.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,15 +15,20 @@ from model_refresh.config import ModelConfig
 from model_refresh.contract import PinnedRelease
 from model_refresh.domain.errors import Reason, RefreshError
 from model_refresh.domain.release import (
+    Refused,
     Release,
     Sighting,
     choose_release,
     find_releases,
+    is_folder_of,
     is_settled,
     named_release,
+    release_of_folder,
 )
 from model_refresh.hooks.bucket import BucketHook
 from model_refresh.triggers import parked_seconds
+
+log = logging.getLogger(__name__)
 
 
 class ReleaseSearch:
@@ -54,23 +60,23 @@ class ReleaseSearch:
         self._wanted = wanted
         self._now = now
         self._sightings: dict[str, Sighting] = {}
+        self._told: set[str] = set()
 
     def look(self) -> PinnedRelease | None:
         """List the bucket once; the release to offer, or None when there is none yet.
 
         Raises:
-            RefreshError: when the bucket cannot be listed, or holds folders that cannot be pinned and nothing
-                to offer besides.
+            RefreshError: when the bucket cannot be listed, or when there is nothing to offer and a folder that
+                cannot be pinned is the wanted one, or is newer than what serves.
         """
         marker = self._config.detection.marker
         source = self._config.parsed_source
-        releases, errors = find_releases(source, self._bucket.list_objects(source), marker=marker)
+        releases, refused = find_releases(source, self._bucket.list_objects(source), marker=marker)
         if marker is None:
             releases = self._complete(releases)
         chosen = self._choose(releases)
         if chosen is None:
-            if errors:
-                raise errors[0]
+            self._explain(releases, refused)
             return None
         manifest = chosen.manifest
         return PinnedRelease(
@@ -90,6 +96,29 @@ class ReleaseSearch:
             if error.reason is Reason.SOURCE_MISSING:
                 return None
             raise
+
+    def _explain(self, releases: list[Release], refused: list[Refused]) -> None:
+        """Say why there is nothing to offer, if there is more to say than that nothing new came."""
+        if self._wanted is not None:
+            for folder in refused:
+                if is_folder_of(folder.folder, self._wanted):
+                    raise folder.error
+            return
+        serving = release_of_folder(releases, self._serving)
+        if self._serving is not None and serving is None:
+            self._tell(
+                f"Serving release {self._serving} is gone from {self._config.parsed_source}; name a release to go on."
+            )
+        for folder in refused:
+            if self._serving is None or (serving is not None and folder.published > serving.published):
+                raise folder.error
+            self._tell(f"Passed over folder {folder.folder}: {folder.error}")
+
+    def _tell(self, warning: str) -> None:
+        # Once a search: it looks every few seconds.
+        if warning not in self._told:
+            self._told.add(warning)
+            log.warning("%s", warning)
 
     def _complete(self, releases: list[Release]) -> list[Release]:
         """Those that have settled, each by its own bytes: one that still grows does not hold up another."""

@@ -71,14 +71,14 @@ def test_one_bad_folder_neither_hides_nor_takes_away_the_others(good, bad, bad_f
     objects = [each for folder in good - {bad} for each in complete(folder)]
     names, errors = found([*objects, *complete(bad), listed(f"llama/{bad}/{bad_file}")])
     assert set(names) == good - {bad}
-    assert [error.reason for error in errors] == [Reason.UNSAFE_FILE]
+    assert [refused.error.reason for refused in errors] == [Reason.UNSAFE_FILE]
 
 
 @pytest.mark.parametrize("folder", ["v\n1", "v*", "v#2"])
 def test_a_bad_folder_name_does_not_take_away_the_others(folder):
     names, errors = found([*complete("v1"), *complete(folder)])
     assert names == ["v1"]
-    assert [error.reason for error in errors] == [Reason.UNSAFE_FILE]
+    assert [refused.error.reason for refused in errors] == [Reason.UNSAFE_FILE]
 
 
 def test_an_object_without_a_checksum_does_not_take_away_the_others():
@@ -86,12 +86,13 @@ def test_an_object_without_a_checksum_does_not_take_away_the_others():
     names, errors = found([*complete("v1"), *complete("v2"), broken])
     assert names == ["v1"]
     assert len(errors) == 1
-    assert "llama/v2/" in errors[0].message
+    assert "llama/v2/" in errors[0].error.message
+    assert (errors[0].folder, errors[0].published) == ("v2", NOON)
 
 
 def test_a_folder_with_nothing_but_its_marker_is_an_error_not_a_release():
     names, errors = found([listed("llama/v1/_SUCCESS")])
-    assert (names, [error.reason for error in errors]) == ([], [Reason.SOURCE_MISSING])
+    assert (names, [refused.error.reason for refused in errors]) == ([], [Reason.SOURCE_MISSING])
 
 
 def test_objects_beside_folders_and_console_made_folders_carry_nothing():
@@ -161,6 +162,16 @@ def test_what_is_chosen_is_newer_than_serving_and_undecided_and_the_newest_such(
             break
         newer.append(each)
     assert chosen == next((each for each in newer if each.manifest.digest not in decided), None)
+
+
+def test_nothing_is_offered_when_the_serving_release_is_gone_because_nothing_tells_what_is_older():
+    assert choose_release([release("v2"), release("v1")], serving="v3-0123456789ab", decided=()) is None
+
+
+def test_the_serving_folder_published_anew_is_offered_and_nothing_older_is():
+    anew, old = release("v2"), release("old")
+    assert choose_release([anew, old], serving="v2-0123456789ab", decided=()) is anew
+    assert choose_release([anew, old], serving="v2-0123456789ab", decided={anew.manifest.digest}) is None
 
 
 def test_a_person_names_a_release_by_folder_or_id_even_an_old_one():

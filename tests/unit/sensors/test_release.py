@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException, TaskDeferred
 
 from model_refresh.domain.decisions import Outcome
 from model_refresh.hooks.decisions import DecisionsHook
 from model_refresh.sensors.release import WaitForReleaseSensor
-from tests.unit.given import listed, model
+from tests.unit.given import NOON, listed, model
 from tests.unit.kube import SERVING, deployment
 from tests.unit.run import Run
 
-COMPLETE = [listed("llama/v2/model.bin"), listed("llama/v2/_SUCCESS")]
+LATER = NOON + timedelta(hours=1)
+COMPLETE = [
+    # The folder of what serves; without it nothing would tell what is newer.
+    listed("llama/v1/model.bin"),
+    listed("llama/v1/_SUCCESS"),
+    listed("llama/v2/model.bin", at=LATER),
+    listed("llama/v2/_SUCCESS", at=LATER),
+]
 
 
 @pytest.fixture
@@ -39,6 +48,8 @@ def test_what_is_not_there_yet_is_looked_for_in_the_triggerer(outside, sensor):
 
 def test_a_rejected_release_is_not_offered_by_itself_but_by_name(outside, sensor):
     outside.buckets.buckets["bucket"] = COMPLETE
+    first = sensor.execute(Run(release="v1").context)["release"]["release_id"]
+    outside.cluster.deployments["models", "llama"] = deployment(first)
     digest = sensor.execute(Run().context)["release"]["digest"]
     DecisionsHook("llama").add(Outcome.REJECTED, release_id="v2", digest=digest, run_id="r")
     with pytest.raises(TaskDeferred):

@@ -113,6 +113,51 @@ def test_a_bad_folder_is_an_error_only_when_nothing_else_is_to_offer(outside):
     assert caught.value.reason is Reason.UNSAFE_FILE
 
 
+def bad(folder, *, minute):
+    """A folder that cannot be pinned."""
+    at = NOON + timedelta(minutes=minute)
+    return [listed(f"llama/{folder}/{folder}\nb", at=at), listed(f"llama/{folder}/_SUCCESS", at=at)]
+
+
+def test_a_bad_folder_older_than_what_serves_is_told_and_fails_nothing(outside, caplog):
+    outside.buckets.buckets["bucket"] = COMPLETE
+    serving = search().look().release_id
+    outside.buckets.buckets["bucket"] = [*COMPLETE, *bad("v0", minute=-1)]
+    looking = search(serving=serving)
+    assert [looking.look(), looking.look()] == [None, None]
+    (warning,) = caplog.messages
+    assert "folder v0" in warning
+
+
+def test_a_bad_folder_newer_than_what_serves_is_an_error(outside):
+    outside.buckets.buckets["bucket"] = COMPLETE
+    serving = search().look().release_id
+    outside.buckets.buckets["bucket"] = [*COMPLETE, *bad("v0", minute=-1), *bad("v2", minute=1)]
+    with pytest.raises(RefreshError, match=r"'v2\\nb'"):
+        search(serving=serving).look()
+
+
+def test_who_asks_by_name_hears_of_no_other_folder(outside):
+    outside.buckets.buckets["bucket"] = [*COMPLETE, *bad("v2", minute=1)]
+    assert search(wanted="v9").look() is None
+    assert search(wanted="v2-next").look() is None
+    for wanted in ("v2", "v2-0123456789ab"):
+        with pytest.raises(RefreshError, match=r"'v2\\nb'"):
+            search(wanted=wanted).look()
+
+
+def test_when_the_serving_release_is_gone_a_person_has_to_name_the_next(outside, caplog):
+    outside.buckets.buckets["bucket"] = [*COMPLETE, *bad("v2", minute=1)]
+    looking = search(serving="v0-0123456789ab")
+    assert [looking.look(), looking.look()] == [None, None]
+    gone, refused = caplog.messages
+    assert "v0-0123456789ab is gone from gs://bucket/llama/; name a release to go on" in gone
+    assert "folder v2" in refused
+    caplog.clear()
+    assert search(serving="v0-0123456789ab", wanted="v1").look().prefix == "gs://bucket/llama/v1/"
+    assert caplog.messages == []
+
+
 UNMARKED = model(detection={"marker": None, "settle": "10m"})
 
 
