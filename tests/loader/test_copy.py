@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from pathlib import Path
@@ -48,13 +49,26 @@ def test_a_torn_ledger_line_costs_its_file_a_read_and_no_other(world: World) -> 
     release = world.upload("v1", {f"{number}.bin": noise(number, 100_000) for number in range(4)})
     world.plan(release, pods=1)
     world.copy(release)
-    ledger = world.arrival(release) / "ledger/shard-000.jsonl"
+    (ledger,) = (world.arrival(release) / "ledger").iterdir()
     ledger.write_bytes(ledger.read_bytes()[:-30])
     before = len(world.fetched)
     assert world.copy(release).kept_bytes == 400_000
     assert len(world.fetched) == before, "the file is there: reading it proves it again"
-    # The new line did not join the torn one.
     assert world.copy(release).kept_bytes == 400_000
+
+
+def test_no_two_pods_of_one_shard_write_the_same_ledger(world: World) -> None:
+    release = world.upload("v1", {"a.bin": noise(1, 1000)})
+    world.plan(release)
+    world.copy(release)
+    folder = world.arrival(release) / "ledger"
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    # The pod before may still be ending, with its file open.
+    world.copy(release)
+    after = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert len(after) == len(before) + 1
+    assert before.items() <= after.items()
+    assert all(re.fullmatch(r"shard-000-[0-9a-f]{8}\.jsonl", name) for name in after)
 
 
 def test_a_file_in_the_tree_that_the_ledger_does_not_prove_is_not_believed(world: World) -> None:

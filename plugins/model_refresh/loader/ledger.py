@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,16 +67,16 @@ class Ledger:
     """The ledger that one pod appends to, from several threads. A context that gives the file back.
 
     Args:
-        path: its file; made when missing.
+        path: its shard's; the file gets a name of its own after it, as an earlier pod of the shard that is still
+            ending may have its own open, and two writers of one file can hang over NFS.
     """
 
     def __init__(self, path: Path) -> None:
         make_folder(path.parent)
         self._lock = threading.Lock()
-        self._handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        own = path.with_stem(f"{path.stem}-{uuid.uuid4().hex[:8]}")
+        self._handle = os.open(own, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o644)
         sync_folder(path.parent)
-        # The line before may be torn; what follows it on the same line would be lost with it.
-        os.write(self._handle, b"\n")
 
     def prove(self, file: ManifestFile) -> None:
         """Write down, durably, that a file is proven."""
