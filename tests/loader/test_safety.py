@@ -17,7 +17,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from model_refresh.contract import dump_result
 from model_refresh.domain.errors import Reason, RefreshError
+from model_refresh.domain.manifest import ManifestFile
+from model_refresh.loader.formats import check_safety
 from model_refresh.loader.pickles import find_pickle, judge
 from tests.loader.world import World, crc32c, noise, tensors
 
@@ -150,3 +153,28 @@ def test_exactly_the_bytes_that_a_person_looked_at_are_allowed(world: World) -> 
     result = world.publish(release, allow_unsafe=(crc32c(evil),))
     (check,) = [check for check in result.checks if check.name == "Safety"]
     assert check.outcome == "no pickle in 1 files; allowed by crc32c: pytorch_model.bin"
+
+
+def test_a_result_fits_however_many_files_are_allowed(world: World) -> None:
+    evil = EVIL["plain data"]
+    release = world.upload("v1", {f"{number:03d}-{'x' * 90}.bin": evil for number in range(50)})
+    world.bring(release)
+    result = world.publish(release, allow_unsafe=(crc32c(evil),))
+    assert len(dump_result(result)) <= 4096
+    (check,) = [check for check in result.checks if check.name == "Safety"]
+    assert check.outcome.endswith("x.bin and 47 more")
+
+
+def test_an_outcome_is_short_however_long_the_names_are(tmp_path: Path) -> None:
+    evil = EVIL["plain data"]
+    # A quote takes two bytes in a result.
+    folder = "/".join(['"' * 240] * 4)
+    (tmp_path / folder).mkdir(parents=True)
+    files = [
+        ManifestFile(path=f"{folder}/{name}.bin", generation=1, size=len(evil), crc32c=crc32c(evil)) for name in "abc"
+    ]
+    for file in files:
+        (tmp_path / file.path).write_bytes(evil)
+    check = check_safety(tmp_path, files, allowed=[crc32c(evil)])
+    assert len(check.model_dump_json()) < 1000
+    assert check.outcome.endswith('"/c.bin')

@@ -16,6 +16,8 @@ from model_refresh.loader.pickles import find_pickle
 _WEIGHTS = ".safetensors"
 _INDEX = ".index.json"
 _SHOWN = 3
+_SHOWN_LETTERS = 100
+"""Of a path in an outcome: all outcomes together must fit the termination message, and a path may have 1024 bytes."""
 
 
 def check_formats(tree: Path, files: Iterable[ManifestFile]) -> list[Check]:
@@ -59,8 +61,14 @@ def check_safety(tree: Path, files: Iterable[ManifestFile], *, allowed: Iterable
         shown = "; ".join(f"{file.path} (crc32c {file.crc32c}) {problem}" for file, problem in unsafe[:_SHOWN])
         more = f"; and {len(unsafe) - _SHOWN} more" if len(unsafe) > _SHOWN else ""
         raise RefreshError(Reason.UNSAFE_FILE, f"{shown}{more}.")
-    allowance = f"; allowed by crc32c: {', '.join(file.path for file, _ in found)}" if found else ""
+    allowance = f"; allowed by crc32c: {_some([file.path for file, _ in found])}" if found else ""
     return Check(name="Safety", outcome=f"no pickle in {len(looked) - len(found)} files{allowance}")
+
+
+def _some(paths: list[str]) -> str:
+    more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
+    shown = (path if len(path) <= _SHOWN_LETTERS else f"…{path[-_SHOWN_LETTERS:]}" for path in paths[:_SHOWN])
+    return ", ".join(shown) + more
 
 
 def _tensors(tree: Path, path: str) -> frozenset[str]:
