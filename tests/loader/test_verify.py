@@ -90,7 +90,11 @@ def test_a_file_that_was_damaged_where_it_was_linked_from_is_copied_the_next_tim
     planned = world.plan(second, pods=1)
     assert planned.copied_bytes == 0
     world.copy(second)
-    assert failure(world, second).reason is Reason.HASH_MISMATCH
+    error = failure(world, second)
+    assert error.reason is Reason.HASH_MISMATCH
+    assert f"It is the same file as in {first.release_id}" in error.message
+    assert first.release_id in error.mend
+    assert "under a new folder" in error.mend
     assert (world.release(first) / "model-1.safetensors").exists()
     again = world.bring(second, pods=1)
     assert again.copied_bytes == len(a_model()["model-1.safetensors"])
@@ -98,6 +102,23 @@ def test_a_file_that_was_damaged_where_it_was_linked_from_is_copied_the_next_tim
     mended = world.release(second) / "model-1.safetensors"
     assert mended.read_bytes() == a_model()["model-1.safetensors"]
     assert not mended.samefile(world.release(first) / "model-1.safetensors")
+
+
+def test_only_releases_with_the_damaged_file_itself_are_named(world: World) -> None:
+    files = {"a.bin": noise(1, 5000), "b.bin": noise(2, 5000)}
+    releases = [world.refresh("v1", files), world.refresh("v2", {"c.bin": files["a.bin"]})]
+    third = world.upload("v3", files | {"d.bin": noise(3, 5000)})
+    world.plan(third, pods=1)
+    world.copy(third)
+    # Reused, but of v1 alone; and fetched, so of none.
+    flip(world.tree(third) / "a.bin")
+    flip(world.tree(third) / "d.bin")
+    error = failure(world, third)
+    assert " and ".join(release.release_id for release in releases) in error.message
+    world.bring(third, pods=1)
+    flip(world.tree(third) / "a.bin")
+    error = failure(world, third)
+    assert not any(release.release_id in error.message + error.mend for release in releases)
 
 
 def test_the_checksum_is_what_cloud_storage_gives(tmp_path: Path) -> None:

@@ -39,6 +39,7 @@ def run(request: VerifyRequest, *, volume: Volume) -> VerifyResult:
     with lock.join():
         progress = Progress("verify", shard=request.shard, total=shard.size)
         wrong = _read_all(request, shard.files, tree=tree, lock=lock, progress=progress)
+        holders = _holders(wrong, tree=tree, volume=volume, layout=layout, release_id=release_id)
         if wrong and not published:
             with Ledger(volume / arrival.ledger(request.shard)) as ledger:
                 for file, _ in wrong:
@@ -46,7 +47,7 @@ def run(request: VerifyRequest, *, volume: Volume) -> VerifyResult:
                     (tree / file.path).unlink(missing_ok=True)
                     sync_folder((tree / file.path).parent)
         if wrong:
-            raise _mismatch(wrong, tree=tree, published=published)
+            raise _mismatch(wrong, tree=tree, holders=holders, published=published)
         progress.finish()
     return VerifyResult(
         shard=request.shard, files=len(shard.files), bytes=shard.size, seconds=time.monotonic() - started
@@ -73,15 +74,55 @@ def _read_all(
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _mismatch(wrong: list[tuple[ManifestFile, Seen]], *, tree: Path, published: bool) -> RefreshError:
+def _holders(
+    wrong: list[tuple[ManifestFile, Seen]], *, tree: Path, volume: Volume, layout: ModelLayout, release_id: str
+) -> list[str]:
+    """Other releases that hold one of these very files, linked: what is wrong here is wrong there."""
+    if not wrong:
+        return []
+    inodes = {(tree / file.path).lstat().st_ino for file, _ in wrong}
+    content = {(file.crc32c, file.size) for file, _ in wrong}
+    return [
+        receipt.release_id
+        for receipt in volume.receipts(layout)
+        if receipt.release_id != release_id
+        and any(
+            _inode(volume / layout.release(receipt.release_id) / file.path) in inodes
+            for file in receipt.manifest.files
+            if (file.crc32c, file.size) in content
+        )
+    ]
+
+
+def _inode(path: Path) -> int | None:
+    try:
+        return path.lstat().st_ino
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _mismatch(
+    wrong: list[tuple[ManifestFile, Seen]], *, tree: Path, holders: list[str], published: bool
+) -> RefreshError:
     file, seen = wrong[0]
+    named = " and ".join(holders)
+    linked = f" It is the same file as in {named}, which may be serving." if holders else ""
+    mend = None
+    if holders:
+        mend = (
+            f"The volume damaged a file of {named}, which is never rewritten: check the volume's health, serve a "
+            f"release without that file, and publish {named} again under a new folder name. Run again; this "
+            "release's bad file is copied anew."
+        )
+    if published:
+        mend = (
+            "The volume damaged a published release, which is never rewritten: serve another one, check the volume's "
+            "health, and publish this one again under a new folder name."
+        )
     more = f" {len(wrong) - 1} more files of this shard are wrong too." if len(wrong) > 1 else ""
     return RefreshError(
         Reason.HASH_MISMATCH,
         f"{tree / file.path} holds {seen.size} bytes with crc32c {seen.crc32c}; "
-        f"expected are {file.size} bytes with {file.crc32c}.{more}",
-        mend="The volume damaged a published release, which is never rewritten: serve another one, check the volume's "
-        "health, and publish this one again under a new folder name."
-        if published
-        else None,
+        f"expected are {file.size} bytes with {file.crc32c}.{more}{linked}",
+        mend=mend,
     )
