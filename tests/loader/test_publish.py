@@ -11,6 +11,9 @@ import pytest
 from model_refresh.contract import PinnedRelease
 from model_refresh.domain.errors import Reason, RefreshError
 from model_refresh.domain.receipt import Receipt
+from model_refresh.loader import publish
+from model_refresh.loader.lock import Lock
+from model_refresh.loader.volume import seal
 from tests.loader.world import LAYOUT, World, a_model
 
 
@@ -133,6 +136,40 @@ def test_another_runs_work_on_the_same_release_is_left_alone(world: World, broug
     world.plan(brought, run_id="run-2")
     world.publish(brought, run_id="run-1")
     assert world.arrival(brought).exists()
+
+
+@pytest.mark.parametrize("renamed", [False, True], ids=["before the rename", "before the receipt"])
+def test_a_run_that_loses_the_lock_on_the_way_publishes_nothing(
+    world: World, brought: PinnedRelease, monkeypatch: pytest.MonkeyPatch, *, renamed: bool
+) -> None:
+    folder = world.release(brought)
+    if renamed:
+        folder.parent.mkdir()
+        world.tree(brought).rename(folder)
+
+    def seal_slowly(tree: Path) -> None:
+        seal(tree)
+        arrival = LAYOUT.arrival(brought.release_id)
+        Lock(world.volume, arrival, owner="run-2", stale_seconds=-1).take()
+
+    monkeypatch.setattr(publish, "seal", seal_slowly)
+    assert failure(world, brought).reason is Reason.LOCKED
+    assert folder.exists() == renamed
+    assert not (folder / "release.json").exists()
+
+
+def test_the_receipt_counts_as_reused_what_was_linked_indeed(world: World, brought: PinnedRelease) -> None:
+    world.publish(brought)
+    gone = "model-1.safetensors"
+    second = world.upload("v2", a_model())
+    assert world.plan(second, pods=1).copied_bytes == 0
+    world.release(brought).chmod(0o755)
+    (world.release(brought) / gone).unlink()
+    world.copy(second)
+    world.publish(second)
+    receipt = Receipt.model_validate_json((world.release(second) / "release.json").read_bytes())
+    assert receipt.copied_bytes == len(a_model()[gone])
+    assert receipt.reused_bytes == sum(map(len, a_model().values())) - receipt.copied_bytes
 
 
 def test_a_run_without_the_lock_publishes_nothing(world: World, brought: PinnedRelease) -> None:

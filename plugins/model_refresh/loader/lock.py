@@ -92,14 +92,21 @@ class Lock:
         self._beat()
         return self
 
-    def check(self) -> None:
+    def check(self, *, anew: bool = False) -> None:
         """Refuse to go on once another run has taken it over.
+
+        Args:
+            anew: look now, not only at what the last heartbeat saw; a pod that was frozen has missed some.
 
         Raises:
             RefreshError: ``Locked``.
         """
         if self._lost is not None:
             raise self._lost
+        if anew:
+            held = self._read()
+            if held is None or held.token != self._token:
+                raise self._taken(held)
 
     def is_owned(self) -> bool:
         """Whether it is this run's."""

@@ -54,7 +54,7 @@ def run(request: PublishRequest, *, volume: Volume, bucket: Bucket) -> PublishRe
         plan = load(volume, layout, request.release)
         pin_again(bucket, request.release, known=plan.manifest)
         with lock.join():
-            receipt = _publish(request, plan, volume=volume, layout=layout, started=started)
+            receipt = _publish(request, plan, volume=volume, layout=layout, lock=lock, started=started)
     else:
         pin_again(bucket, request.release, known=receipt.manifest)
     # A crash may have come before this.
@@ -67,7 +67,7 @@ def run(request: PublishRequest, *, volume: Volume, bucket: Bucket) -> PublishRe
 
 
 def _publish(
-    request: PublishRequest, plan: CopyPlan, *, volume: Volume, layout: ModelLayout, started: float
+    request: PublishRequest, plan: CopyPlan, *, volume: Volume, layout: ModelLayout, lock: Lock, started: float
 ) -> Receipt:
     release_id = request.release.release_id
     arrival = layout.arrival(release_id)
@@ -82,9 +82,11 @@ def _publish(
     seal(tree)
     if tree != release:
         make_folder(release.parent)
+        lock.check(anew=True)
         tree.rename(release)
         sync_folder(release.parent)
         sync_folder(tree.parent)
+    reused = _reused_bytes(plan, release)
     receipt = Receipt(
         model=request.model,
         release_id=release_id,
@@ -92,13 +94,19 @@ def _publish(
         manifest=plan.manifest,
         run_id=request.run_id,
         published_at=datetime.now(UTC),
-        copied_bytes=plan.copied_bytes,
-        reused_bytes=plan.reused_bytes,
+        copied_bytes=plan.manifest.size - reused,
+        reused_bytes=reused,
         checks=tuple(checks),
         seconds={**request.seconds, "publish": round(time.monotonic() - started, 3)},
     )
+    lock.check(anew=True)
     write_durably(volume / layout.receipt(release_id), receipt.model_dump_json(indent=1).encode(), mode=FILE_MODE)
     return receipt
+
+
+def _reused_bytes(plan: CopyPlan, release: Path) -> int:
+    """Bytes that share their place with another release; what was to be linked may have been copied after all."""
+    return sum(entry.file.size for entry in plan.reuse if (release / entry.file.path).lstat().st_nlink > 1)
 
 
 def _check(request: PublishRequest, manifest: Manifest, *, tree: Path, proven: Proven) -> list[Check]:
