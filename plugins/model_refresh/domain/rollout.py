@@ -12,14 +12,15 @@ _HOPELESS_WAITS = frozenset(
     {
         "CrashLoopBackOff",
         "ImagePullBackOff",
-        "ErrImagePull",
         "ErrImageNeverPull",
         "InvalidImageName",
-        "CreateContainerConfigError",
         "CreateContainerError",
         "RunContainerError",
     },
 )
+
+# These may: a registry's hiccup, a ConfigMap or Secret that comes a moment after its pod.
+_PASSING_WAITS = frozenset({"ErrImagePull", "CreateContainerConfigError"})
 
 
 class Outcome(StrEnum):
@@ -102,8 +103,9 @@ def judge(
         pods: pods of the new release only; an old pod's trouble is not the new release's.
         release: the release id that it is to serve; None after a roll back to nothing.
         now: time of the look.
-        patience: how long a pod may be unschedulable, or unable to mount its volume, before that counts as a
-            failure; an autoscaler or an attach takes minutes.
+        patience: how long a pod may be unschedulable, unable to mount its volume, to find its configuration or to
+            pull its image for the first time, before that counts as a failure; an autoscaler or an attach takes
+            minutes.
     """
     if deployment.release != release:
         return Verdict(
@@ -136,12 +138,14 @@ def _arrived(deployment: DeploymentView) -> bool:
 
 def _first_failure(pods: Iterable[PodView], *, now: datetime, patience: timedelta) -> Verdict | None:
     for pod in pods:
+        patient = now - pod.created < patience
         for reason, message in pod.waits:
             # A first crash may be a race with a neighbour; the second in a row is the release's own.
-            if reason in _HOPELESS_WAITS and not (reason == "CrashLoopBackOff" and pod.restarts < 1):
+            hopeless = reason in _HOPELESS_WAITS and not (reason == "CrashLoopBackOff" and pod.restarts < 1)
+            if hopeless or (reason in _PASSING_WAITS and not patient):
                 said = " ".join(part for part in (message, pod.last_exit) if part)
                 return Verdict(outcome=Outcome.FAILED, reason=reason, detail=f"Pod {pod.name}: {said}")
-        if now - pod.created < patience:
+        if patient:
             continue
         if pod.unschedulable:
             return Verdict(

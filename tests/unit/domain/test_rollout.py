@@ -79,11 +79,24 @@ SITUATIONS = {
     "first crash": (deployment(), [pod(waits=CRASH, restarts=0)], Outcome.PROGRESSING, ""),
     "crash loop": (deployment(), [pod(waits=CRASH, restarts=1)], Outcome.FAILED, "CrashLoopBackOff"),
     "image": (deployment(), [pod(waits=(("ImagePullBackOff", "no such image"),))], Outcome.FAILED, "ImagePullBackOff"),
-    "bad config": (
+    "bad config, patient": (
         deployment(),
         [pod(waits=(("CreateContainerConfigError", "x"),))],
+        Outcome.PROGRESSING,
+        "",
+    ),
+    "bad config, no patience left": (
+        deployment(),
+        [pod(waits=(("CreateContainerConfigError", "x"),), age=LATE)],
         Outcome.FAILED,
         "CreateContainerConfigError",
+    ),
+    "a first pull, patient": (deployment(), [pod(waits=(("ErrImagePull", "x"),))], Outcome.PROGRESSING, ""),
+    "a first pull, no patience left": (
+        deployment(),
+        [pod(waits=(("ErrImagePull", "x"),), age=LATE)],
+        Outcome.FAILED,
+        "ErrImagePull",
     ),
     "creating": (deployment(), [pod(waits=(("ContainerCreating", ""),))], Outcome.PROGRESSING, ""),
     "mount, patient": (deployment(), [pod(warnings=MOUNT)], Outcome.PROGRESSING, ""),
