@@ -24,6 +24,8 @@ from model_refresh.domain.release import Source
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION = re.compile(r"([0-9]{1,9})([smhd])")
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
+_LONGEST_SOURCE = 1024
 _LONGEST = timedelta(days=366)
 """No wait of a refresh is longer; beyond some thousand years dates overflow."""
 
@@ -62,6 +64,15 @@ def _check_pause(span: timedelta) -> timedelta:
 Pause = Annotated[Duration, AfterValidator(_check_pause)]
 
 
+def _check_limit(span: timedelta) -> timedelta:
+    if span < timedelta(seconds=1):
+        raise ValueError("a limit is at least 1s")
+    return span
+
+
+Limit = Annotated[Duration, AfterValidator(_check_limit)]
+
+
 def _check_schedule(value: str) -> str:
     # What Airflow itself reads cron expressions with; it would say no only when it serialises the DAG.
     if not croniter.is_valid(value):
@@ -70,7 +81,11 @@ def _check_schedule(value: str) -> str:
 
 
 def _check_source(value: str) -> str:
-    Source.parse(value)
+    if not _BUCKET.fullmatch(Source.parse(value).bucket):
+        raise ValueError("a bucket's name is 3 to 222 lower-case letters, digits, dots, dashes and underscores")
+    # It becomes an asset's URI, which Airflow limits to 1500 characters, and a prefix of objects' names of 1024.
+    if len(value) > _LONGEST_SOURCE or " " in value or not value.isprintable():
+        raise ValueError(f"a source has at most {_LONGEST_SOURCE} characters, none of them blank or unprintable")
     return value
 
 
@@ -121,12 +136,10 @@ class Copy(Document):
     engine: Annotated[EngineName, Field(description="What moves the bytes.")] = "gcloud"
     pods: Annotated[int, Field(ge=1, le=64, description="Most copy pods at once.")] = 4
     workers: Annotated[int, Field(ge=1, le=64, description="Files in flight at once in one pod.")] = 4
-    stall_timeout: Annotated[Duration, Field(description="No byte for so long ends the copy of a shard.")] = timedelta(
+    stall_timeout: Annotated[Limit, Field(description="No byte for so long ends the copy of a shard.")] = timedelta(
         minutes=5
     )
-    timeout: Annotated[Duration, Field(description="Longest that one copy or verify pod may take.")] = timedelta(
-        hours=6
-    )
+    timeout: Annotated[Limit, Field(description="Longest that one copy or verify pod may take.")] = timedelta(hours=6)
     resources: Resources = Resources()
     node_selector: Annotated[dict[str, str], Field(description="Node labels that loader pods ask for.")] = Field(
         default_factory=dict
@@ -150,14 +163,14 @@ class Approval(Document):
         tuple[str, ...],
         Field(description="Airflow user ids that may answer; empty for everyone whom Airflow allows to."),
     ] = ()
-    timeout: Annotated[Duration, Field(description="Nobody answering for so long means no.")] = timedelta(days=3)
+    timeout: Annotated[Limit, Field(description="Nobody answering for so long means no.")] = timedelta(days=3)
 
 
 class Rollout(Document):
     """How long the switch may take."""
 
     deadline: Annotated[
-        Duration | None,
+        Limit | None,
         Field(description="Longest the rollout may take; null derives it from the read speed measured by verify."),
     ] = None
     patience: Annotated[
