@@ -110,7 +110,7 @@ def test_only_releases_with_the_damaged_file_itself_are_named(world: World) -> N
     third = world.upload("v3", files | {"d.bin": noise(3, 5000)})
     world.plan(third, pods=1)
     world.copy(third)
-    # Reused, but of v1 alone; and fetched, so of none.
+    # The first is linked in both; the second was fetched, and is in none.
     flip(world.tree(third) / "a.bin")
     flip(world.tree(third) / "d.bin")
     error = failure(world, third)
