@@ -4,10 +4,13 @@ It makes no DAG: either the fleet is fine, or Airflow's list of import errors sa
 what is allowed.
 """
 
+from model_refresh.building import build_dags
 from model_refresh.domain.errors import ConfigError
 from model_refresh.fleet import load_fleet
+from model_refresh.flows.refresh import refresh_dag
 from model_refresh.settings import get_settings
 
 settings = get_settings()
-if errors := load_fleet(*settings.models_folders, namespace=settings.namespace).errors:
+fleet = load_fleet(*settings.models_folders, namespace=settings.namespace)
+if errors := [*fleet.errors, *build_dags(fleet.models.values(), refresh_dag)[1]]:
     raise ConfigError("\n".join(error.message for error in errors))

@@ -17,10 +17,13 @@ the volume is not copied again.
 """
 
 # Airflow parses only files that hold both of the words "airflow" and "dag" (its safe mode).
+from model_refresh.building import build_dags
 from model_refresh.fleet import load_fleet
 from model_refresh.flows.refresh import refresh_dag
 from model_refresh.settings import get_settings
 
 settings = get_settings()
-for model in load_fleet(*settings.models_folders, namespace=settings.namespace).models.values():
-    globals()[f"refresh__{model.name}"] = refresh_dag(model, doc_md=__doc__)
+fleet = load_fleet(*settings.models_folders, namespace=settings.namespace)
+# What cannot be built is told by check_fleet.py.
+for dag in build_dags(fleet.models.values(), refresh_dag, doc_md=__doc__)[0]:
+    globals()[dag.dag_id] = dag

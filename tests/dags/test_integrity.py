@@ -56,6 +56,16 @@ def test_a_wrong_file_is_an_import_error_of_its_own_and_the_others_stay(fleet, p
     assert str(bad) in errors_of(bag)["check_fleet.py"]
 
 
+def test_a_model_whose_dag_cannot_be_built_is_an_import_error_of_its_own_and_the_others_stay(fleet, parse):
+    """Airflow takes no asset called ``context``: its error comes when half of the DAG is made."""
+    fleet.write("llama")
+    fleet.write("context")
+    bag = parse()
+    assert set(bag.dags) == {"refresh__llama"}
+    assert set(errors_of(bag)) == {"check_fleet.py"}
+    assert "Model 'context': its DAG cannot be built" in errors_of(bag)["check_fleet.py"]
+
+
 def test_two_models_of_one_deployment_are_told(fleet, parse):
     fleet.write("llama")
     fleet.write("mistral", extra="namespace: models\n").write_text(
