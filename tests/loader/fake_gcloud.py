@@ -3,7 +3,7 @@
 Run as a program by ``World``; its instructions come in the environment variable FAKE_GCLOUD, as JSON:
 ``bucket`` (folder), ``log`` (file, a line a file begun), ``delay`` (seconds a block of 64 KiB),
 ``wrong`` (file names whose first byte is wrong), ``wrong_times`` (how often), ``hang`` (file name that never goes on),
-``fail`` (words to say before exit 1).
+``fail`` (words to say before exit 1), ``forget_last`` (of several files leave the last out, and end well).
 """
 
 from __future__ import annotations
@@ -26,7 +26,10 @@ def main() -> int:
         sys.stderr.write(f"ERROR: (gcloud.storage.cp) {told['fail']}\n")
         return 1
     code = 0
-    for line in sys.stdin.read().splitlines():
+    lines = sys.stdin.read().splitlines()
+    if "forget_last" in told and len(lines) > 1:
+        lines.pop()
+    for line in lines:
         url, _, generation = line.rpartition("#")
         _, _, name = url.removeprefix("gs://").partition("/")
         source = Path(told["bucket"], quote(name, safe=""), generation)
