@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from airflow.sdk import DAG
-from airflow.sdk.definitions._internal.contextmanager import DagContext
 
 from model_refresh.config import ModelConfig
 from model_refresh.domain.errors import ConfigError
@@ -21,19 +20,14 @@ def build_dags(
 
     Args:
         models: the fleet.
-        make: makes a model's DAG.
+        make: makes a model's DAG, one that does not register itself.
         more: what ``make`` takes besides the model.
     """
-    # Airflow registers a DAG when its ``with`` ends, a half-made one too.
-    file, DagContext.current_autoregister_module_name = DagContext.current_autoregister_module_name, None
     dags: list[DAG] = []
     errors: list[ConfigError] = []
-    try:
-        for model in models:
-            try:
-                dags.append(make(model, **more))
-            except Exception as error:  # noqa: BLE001 - whatever Airflow says to one model is not the others' affair
-                errors.append(ConfigError(f"Model {model.name!r}: its DAG cannot be built: {error}"))
-    finally:
-        DagContext.current_autoregister_module_name = file
+    for model in models:
+        try:
+            dags.append(make(model, **more))
+        except Exception as error:  # noqa: BLE001 - whatever Airflow says to one model is not the others' affair
+            errors.append(ConfigError(f"Model {model.name!r}: its DAG cannot be built: {error}"))
     return dags, errors

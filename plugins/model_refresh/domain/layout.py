@@ -79,7 +79,7 @@ class Arrival:
         return self.root / "ledger"
 
     def ledger(self, shard: int) -> PurePosixPath:
-        """The ledger that the pod of this shard appends to, a JSON line a proven file."""
+        """What the ledgers of this shard's pods are named after, each with an ending of its own."""
         return self.ledgers / f"shard-{shard:03d}.jsonl"
 
     def partial(self, shard: int) -> PurePosixPath:

@@ -53,7 +53,8 @@ def refresh_dag(model: ModelConfig, *, doc_md: str | None = None) -> DAG:
         params=_params(model),
         tags=["model-refresh", model.name],
         default_args={"retries": 2, "retry_delay": timedelta(seconds=30)},
-        render_template_as_native_obj=False,
+        # A DAG file shows what it keeps in its globals; a half-made DAG is not to register itself on the way.
+        auto_register=False,
     ) as dag:
         wait = WaitForReleaseSensor(task_id=names.WAIT_FOR_RELEASE, model=model)
         plan = PlanCopyOperator(task_id=names.PLAN_COPY, model=plain)
