@@ -1,10 +1,10 @@
 # What a person or CI does with this project; each target can be interrupted and called again.
 .DEFAULT_GOAL := help
-.PHONY: help venv up demo test lint docs status stop clean
+.PHONY: help venv up demo test manifests lint docs status stop clean
 APPROVE ?=
 
 help: ## says what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 venv: ## makes .venv what uv.lock says
 	@sandbox/venv.sh
@@ -18,6 +18,9 @@ demo: up ## refreshes a small model for real; APPROVE=yes answers the approval i
 test: up ## runs every test, the real runs on the sandbox's cluster included
 	.venv/bin/pytest tests --ignore=tests/cluster
 	.venv/bin/pytest tests/cluster --numprocesses=4
+
+manifests: venv ## renders what goes into a cluster, Longhorn included, and checks it
+	.venv/bin/pytest tests/manifests
 
 lint: venv ## ruff, mypy --strict, and whether generated files are current
 	.venv/bin/ruff check
