@@ -13,7 +13,7 @@ import pytest
 
 from model_refresh.contract import CopyRequest, PinnedRelease
 from model_refresh.domain.errors import Reason, RefreshError
-from tests.loader.world import World, a_model, noise
+from tests.loader.world import LONG_AGO, World, a_model, noise
 
 
 def contents(tree: Path) -> dict[str, bytes]:
@@ -214,7 +214,7 @@ def test_a_transfer_that_hangs_is_ended(world: World) -> None:
 def test_a_run_that_lost_its_lock_stops(world: World) -> None:
     release = world.upload("v1", {"a.bin": noise(1, 5000)})
     world.plan(release)
-    world.plan(release, run_id="run-2", lock_stale_seconds=0)
+    world.plan(release, run_id="run-2", lock_stale_seconds=LONG_AGO)
     error = failure(world, release)
     assert error.reason is Reason.LOCKED
     assert "run-2" in error.message

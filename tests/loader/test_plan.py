@@ -7,7 +7,7 @@ import pytest
 from model_refresh.domain.errors import Reason, RefreshError
 from model_refresh.domain.plan import CopyPlan
 from model_refresh.loader.volume import Room
-from tests.loader.world import World, a_model, noise
+from tests.loader.world import LONG_AGO, World, a_model, noise
 
 MIB = 1024 * 1024
 
@@ -90,7 +90,7 @@ def test_force_does_not_trust_what_another_run_proved(world: World) -> None:
     # The first run is over: its lock is old.
     world.bring(release, run_id="run-1", force=True)
     assert len(world.fetched) == before, "a retry of the same run keeps what it proved"
-    world.bring(release, run_id="run-2", force=True, lock_stale_seconds=0)
+    world.bring(release, run_id="run-2", force=True, lock_stale_seconds=LONG_AGO)
     assert len(world.fetched) == 2 * before
 
 

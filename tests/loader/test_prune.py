@@ -11,7 +11,7 @@ from model_refresh.contract import PinnedRelease, dump_result
 from model_refresh.domain.errors import Reason, RefreshError
 from model_refresh.domain.receipt import Receipt
 from model_refresh.loader.volume import Room
-from tests.loader.world import LAYOUT, World, a_model, noise
+from tests.loader.world import LAYOUT, LONG_AGO, World, a_model, noise
 
 
 @pytest.fixture
@@ -74,14 +74,14 @@ def test_what_a_crashed_prune_or_publish_left_is_finished(world: World) -> None:
     world.prune()
     assert not half.exists()
     assert world.arrival(release).exists(), "its lock is fresh"
-    world.prune(lock_stale_seconds=0)
+    world.prune(lock_stale_seconds=LONG_AGO)
     assert not world.arrival(release).exists()
 
 
 def test_unfinished_releases_are_kept_for_the_next_run(world: World) -> None:
     release = world.upload("v1", a_model())
     world.bring(release)
-    world.prune(lock_stale_seconds=0)
+    world.prune(lock_stale_seconds=LONG_AGO)
     assert world.tree(release).exists()
 
 

@@ -43,6 +43,8 @@ from model_refresh.loader import copy, plan, prune, publish, verify
 from model_refresh.loader.volume import Room, Volume
 
 MODEL = "llama"
+LONG_AGO = -1
+"""A time limit that any silence has outlasted. Not 0: a file system's clock may stand still for some milliseconds."""
 BUCKET = "models"
 ROOMY = Room(total=10**12, free=10**12)
 LAYOUT = ModelLayout(MODEL)
