@@ -7,13 +7,14 @@ makes the Deployment serve it.
 2. **plan_copy** pins it, finds what the volume already holds, checks the space, and splits the rest.
 3. **copy_shard** copies each part in a pod of its own; **verify_shard** reads every byte back from the volume.
 4. **publish_release** checks formats and safety and makes the release read-only.
-5. **gather_evidence** and **approve_release** ask a person. A rejected release is not offered again.
+5. **gather_evidence** and **approve_release** ask a person.
 6. **promote_release** points the Deployment at it, **watch_rollout** waits until every replica serves it;
    **roll_back** returns to the release before when either fails.
 7. **prune_releases** deletes what retention no longer keeps; **record** emits the asset event.
 
-A failed task says what happened, where, and what to do. Starting the DAG again is always safe: what is proven on
-the volume is not copied again.
+A release that was rejected or rolled back is not offered again by itself; name it in the parameter `release` to try it
+once more. A failed task says what happened, where, and what to do. Starting the DAG again is always safe: what is
+proven on the volume is not copied again.
 """
 
 # Airflow parses only files that hold both of the words "airflow" and "dag" (its safe mode).

@@ -218,8 +218,7 @@ class ModelConfig(Document):
     @classmethod
     def _needs_mapping(cls, value: Any) -> Any:
         if not isinstance(value, dict):
-            # pydantic turns a ValueError, and only that, into a validation error.
-            raise ValueError(f"a model's file is a mapping of fields, not a {type(value).__name__}")  # noqa: TRY004
+            raise ValueError(f"a model's file is a mapping of fields, not a {type(value).__name__}")  # noqa: TRY004 - pydantic takes no other
         return value
 
     @property

@@ -130,5 +130,4 @@ def _pull(context: Mapping[str, Any], task_id: str, kind: type[_T], *, key: str 
 
 def _pull_all(context: Mapping[str, Any], task_id: str, kind: type[_T]) -> list[_T]:
     values = context["ti"].xcom_pull(task_ids=[task_id]) or []
-    # mypy takes no variable for a type argument; pydantic does.
-    return TypeAdapter(list[kind]).validate_python([value for value in values if value is not None])  # type: ignore[valid-type]
+    return TypeAdapter(list[kind]).validate_python([value for value in values if value is not None])  # type: ignore[valid-type] # pydantic takes a variable

@@ -77,6 +77,19 @@ def engine(name: EngineName) -> Engine:
     return Gsutil()
 
 
+def sdk_environment(scratch: Path) -> dict[str, str]:
+    """What keeps either client of the Cloud SDK from writing to the read-only root file system, and from asking.
+
+    One that stops to ask, for a component that it misses, say, waits for ever: nobody answers.
+    """
+    return {
+        "HOME": str(scratch),
+        "CLOUDSDK_CONFIG": str(scratch / "gcloud"),
+        "CLOUDSDK_CORE_DISABLE_FILE_LOGGING": "true",
+        "CLOUDSDK_CORE_DISABLE_PROMPTS": "true",
+    }
+
+
 def processes_and_threads(workers: int, cores: int) -> tuple[int, int]:
     """How to spread files in flight over processes: Python's threads share one core, so processes come first."""
     processes = max(1, min(workers, cores))

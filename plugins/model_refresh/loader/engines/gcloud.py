@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from model_refresh.loader.engines import Batch, Command, processes_and_threads
+from model_refresh.loader.engines import Batch, Command, processes_and_threads, sdk_environment
 
 
 class Gcloud:
@@ -25,12 +25,7 @@ class Gcloud:
                 f"{batch.folder}/",
             ),
             environment={
-                # The root file system is read-only; gcloud writes its state into its configuration folder.
-                "HOME": str(scratch),
-                "CLOUDSDK_CONFIG": str(scratch / "gcloud"),
-                "CLOUDSDK_CORE_DISABLE_FILE_LOGGING": "true",
-                # It stops to ask otherwise, for a component that it misses, say, and nobody answers.
-                "CLOUDSDK_CORE_DISABLE_PROMPTS": "true",
+                **sdk_environment(scratch),
                 "CLOUDSDK_CORE_DISABLE_USAGE_REPORTING": "true",
                 "CLOUDSDK_COMPONENT_MANAGER_DISABLE_UPDATE_CHECK": "true",
                 "CLOUDSDK_STORAGE_CHECK_HASHES": "always",

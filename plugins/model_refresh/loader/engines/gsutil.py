@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from model_refresh.domain.errors import Reason, RefreshError
-from model_refresh.loader.engines import Batch, Command, processes_and_threads
+from model_refresh.loader.engines import Batch, Command, processes_and_threads, sdk_environment
 
 OPTIONS_VARIABLE = "MODEL_REFRESH_GSUTIL_OPTIONS"
 """A JSON list of boto options ("Section:name=value") for this place; gsutil knows no environment for them."""
@@ -44,13 +44,7 @@ class Gsutil:
                 "-I",
                 f"{batch.folder}/",
             ),
-            environment={
-                # The root file system is read-only.
-                "HOME": str(scratch),
-                "CLOUDSDK_CONFIG": str(scratch / "gcloud"),
-                "CLOUDSDK_CORE_DISABLE_FILE_LOGGING": "true",
-                "CLOUDSDK_CORE_DISABLE_PROMPTS": "true",
-            },
+            environment=sdk_environment(scratch),
             stdin=batch.sources,
         )
 
