@@ -13,6 +13,8 @@ ENDED = {"success", "failed"}
 TASK_ENDED = {"success", "failed", "skipped", "upstream_failed", "removed"}
 PAUSE = 1.0
 """Seconds between two looks; the machine runs Airflow and Kubernetes besides."""
+SERVER_FAILURES = 10
+"""Answers of a failing server in a row before one is believed."""
 SEEN_PARKED = 3.0
 """Seconds in which Airflow's scheduler surely notices that a task has parked."""
 
@@ -46,13 +48,22 @@ class AirflowApi:
         token.raise_for_status()
         self._client.headers["Authorization"] = f"Bearer {token.json()['access_token']}"
 
+    def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """Send a request, again while the server fails: beside many tasks, sqlite turns writers away for a moment."""
+        for _ in range(SERVER_FAILURES):
+            answer = self._client.request(method, path, **options)
+            if not answer.is_server_error:
+                break
+            time.sleep(PAUSE)
+        return answer
+
     def close(self) -> None:
         """Let go of the connections."""
         self._client.close()
 
     def get(self, path: str, **params: Any) -> Any:
         """GET, as JSON."""
-        answer = self._client.get(path, params=params)
+        answer = self._send("GET", path, params=params)
         answer.raise_for_status()
         return answer.json()
 
@@ -60,19 +71,19 @@ class AirflowApi:
         """Wait until Airflow has parsed a DAG, and unpause it."""
 
         def unpaused() -> bool:
-            return self._client.patch(f"dags/{dag_id}", json={"is_paused": False}).is_success
+            return self._send("PATCH", f"dags/{dag_id}", json={"is_paused": False}).is_success
 
         wait_until(unpaused, f"DAG {dag_id}", seconds=seconds)
 
     def trigger(self, dag_id: str, **conf: Any) -> Run:
         """Start a run."""
-        answer = self._client.post(f"dags/{dag_id}/dagRuns", json={"logical_date": None, "conf": conf})
+        answer = self._send("POST", f"dags/{dag_id}/dagRuns", json={"logical_date": None, "conf": conf})
         assert answer.is_success, answer.text
         return Run(dag_id, answer.json()["dag_run_id"])
 
     def end(self, run: Run) -> None:
         """Mark a run that goes on as failed, which ends what it does."""
-        self._client.patch(run.path, json={"state": "failed"}).raise_for_status()
+        self._send("PATCH", run.path, json={"state": "failed"}).raise_for_status()
 
     def state(self, run: Run) -> str:
         """The run's state."""
@@ -113,12 +124,13 @@ class AirflowApi:
 
     def clear(self, run: Run) -> None:
         """Make a run do everything again, as a person can."""
-        self._client.post(f"{run.path}/clear", json={"dry_run": False, "only_failed": False}).raise_for_status()
+        self._send("POST", f"{run.path}/clear", json={"dry_run": False, "only_failed": False}).raise_for_status()
 
     def answer(self, run: Run, option: str) -> httpx.Response:
         """Answer the run's question, as no person could faster (docs/adr/0011-quick-resumes.md)."""
         time.sleep(SEEN_PARKED)
-        return self._client.patch(
+        return self._send(
+            "PATCH",
             f"{run.path}/taskInstances/approve_release/-1/hitlDetails",
             json={"chosen_options": [option], "params_input": {}},
         )
